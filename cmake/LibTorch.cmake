@@ -1,0 +1,40 @@
+# Finds LibTorch and makes the target `libtorch`.
+#
+# Torch's own CMake file demands a CUDA toolkit when torch was built with CUDA, so the libraries are
+# linked here by name. Where LibTorch is comes from, in this order:
+#   -DTorch_DIR=.../share/cmake/Torch   a LibTorch 2.x of the user's own
+#   -DFEWSHIFT_PYTHON=.../python        the torch package of that Python (scripts/setup: build/venv)
+if(Torch_DIR)
+  get_filename_component(root "${Torch_DIR}/../../.." ABSOLUTE)
+else()
+  if(NOT FEWSHIFT_PYTHON)
+    set(FEWSHIFT_PYTHON "${CMAKE_SOURCE_DIR}/build/venv/bin/python")
+  endif()
+  execute_process(
+    COMMAND "${FEWSHIFT_PYTHON}" -c "import os, torch; print(os.path.dirname(torch.__file__))"
+    OUTPUT_VARIABLE root OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE status)
+  if(NOT status EQUAL 0)
+    message(FATAL_ERROR "${FEWSHIFT_PYTHON} has no torch: run scripts/setup, or give -DTorch_DIR or "
+                        "-DFEWSHIFT_PYTHON, or build without training (-DFEWSHIFT_TRAIN=OFF)")
+  endif()
+endif()
+message(STATUS "LibTorch: ${root}")
+
+add_library(libtorch INTERFACE)
+target_include_directories(libtorch SYSTEM INTERFACE
+  "${root}/include" "${root}/include/torch/csrc/api/include")
+# One OpenMP runtime in a process: the one LibTorch brings, if it brings one.
+file(GLOB gomp "${root}/lib/libgomp*.so*")
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+target_compile_options(libtorch INTERFACE -fopenmp)
+if(gomp)
+  list(GET gomp 0 gomp)
+  target_link_libraries(libtorch INTERFACE "${gomp}")
+else()
+  target_link_libraries(libtorch INTERFACE OpenMP::OpenMP_CXX)
+endif()
+target_link_libraries(libtorch INTERFACE
+  "${root}/lib/libtorch.so" "${root}/lib/libtorch_cpu.so" "${root}/lib/libc10.so")
+# A CUDA build of torch keeps its CUDA libraries elsewhere and finds them by its own run path.
+target_link_options(libtorch INTERFACE "-Wl,--no-as-needed" "-Wl,--allow-shlib-undefined"
+  "-Wl,-rpath,${root}/lib")

@@ -1,0 +1,31 @@
+// The one exception of the library: thrown where input enters (files, arguments, arrays), never printed here.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <stdexcept>
+#include <string>
+
+namespace fewshift {
+
+enum class ErrorCode {
+  kNotFound,         // a file, folder, name or option that is not there
+  kInvalidArgument,  // a value out of its range
+  kCorrupt,          // a file whose bytes are not what its format demands
+  kUnsupported,      // well-formed, but not something we read
+  kIo,               // the system refused: permission, full disk
+  kNumeric,          // NaN or infinity where a number was needed
+};
+
+// `where` names the file, field or option; `message` says what is wrong with it and what to do.
+class Error : public std::runtime_error {
+ public:
+  Error(ErrorCode code, std::string where, const std::string& message)
+      : std::runtime_error(where + ": " + message), code_(code), where_(std::move(where)) {}
+  ErrorCode code() const { return code_; }
+  const std::string& where() const { return where_; }
+
+ private:
+  ErrorCode code_;
+  std::string where_;
+};
+
+}  // namespace fewshift

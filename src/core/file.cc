@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "core/error.h"
+
+namespace fewshift {
+namespace {
+
+[[noreturn]] void fail(const std::filesystem::path& path, const char* action, int error) {
+  throw Error(error == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, path.string(),
+              std::string(action) + ": " + std::strerror(error));
+}
+
+struct Descriptor {
+  int fd;
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+}  // namespace
+
+std::string read_file(const std::filesystem::path& path) {
+  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (file.fd < 0) fail(path, "cannot open", errno);
+  std::string bytes;
+  const off_t size = ::lseek(file.fd, 0, SEEK_END);
+  if (size > 0) {
+    bytes.reserve(static_cast<size_t>(size));
+    ::lseek(file.fd, 0, SEEK_SET);
+  }
+  char block[1 << 16];
+  for (;;) {
+    const ssize_t got = ::read(file.fd, block, sizeof block);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail(path, "cannot read", errno);
+    if (got == 0) return bytes;
+    bytes.append(block, static_cast<size_t>(got));
+  }
+}
+
+void write_file_atomic(const std::filesystem::path& path, std::string_view bytes) {
+  const std::filesystem::path temporary = path.string() + ".tmp";
+  try {
+    Descriptor file{::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
+    if (file.fd < 0) fail(path, "cannot write", errno);
+    while (!bytes.empty()) {
+      const ssize_t put = ::write(file.fd, bytes.data(), bytes.size());
+      if (put < 0 && errno == EINTR) continue;
+      if (put < 0) fail(path, "cannot write", errno);
+      bytes.remove_prefix(static_cast<size_t>(put));
+    }
+    if (::fsync(file.fd) != 0) fail(path, "cannot write", errno);
+    const int fd = file.fd;
+    file.fd = -1;
+    if (::close(fd) != 0) fail(path, "cannot write", errno);
+    if (::rename(temporary.c_str(), path.c_str()) != 0) fail(path, "cannot write", errno);
+  } catch (const Error&) {
+    ::unlink(temporary.c_str());
+    throw;
+  }
+  // The rename itself reaches the disk with its folder.
+  Descriptor folder{::open(path.has_parent_path() ? path.parent_path().c_str() : ".", O_RDONLY | O_CLOEXEC)};
+  if (folder.fd >= 0) ::fsync(folder.fd);
+}
+
+}  // namespace fewshift

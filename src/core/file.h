@@ -1,0 +1,17 @@
+// Whole files: read in one piece, written so that a failure never harms what was there.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace fewshift {
+
+// The bytes of `path`. Throws Error (kNotFound, kIo).
+std::string read_file(const std::filesystem::path& path);
+
+// Writes `bytes` to a temporary file beside `path`, syncs it to disk and renames it to `path`: after a crash,
+// a kill or a full disk `path` holds either its old content or all of the new. Throws Error (kIo).
+void write_file_atomic(const std::filesystem::path& path, std::string_view bytes);
+
+}  // namespace fewshift

@@ -1,0 +1,25 @@
+// Labelled pictures, by number.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "image/image.h"
+
+namespace fewshift {
+
+// All methods may be called from several threads at once.
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+  virtual size_t size() const = 0;
+  virtual int label(size_t index) const = 0;  // a class, from 0
+  // What a message calls picture `index`: a path, or file#number.
+  virtual std::string name(size_t index) const = 0;
+  // The picture, decoded. Throws Error where the file is broken or gone.
+  virtual std::shared_ptr<const Image> image(size_t index) const = 0;
+};
+
+}  // namespace fewshift

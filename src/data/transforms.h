@@ -1,0 +1,26 @@
+// Training augmentations: each a function of the picture and of a random sequence alone.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <string>
+
+#include "core/random.h"
+#include "image/image.h"
+#include "image/preprocess.h"
+
+namespace fewshift {
+
+struct Augment {
+  // "none": as in evaluation. "pad": (resize to size x size if it is not,) pad by `pad` black px, crop
+  // size x size at random. "random_resized": a random part of scale_min to 1 of the area, aspect 3/4 to 4/3,
+  // resized to size x size (ten tries, then the centre, as torchvision's).
+  std::string crop = "none";
+  int pad = 4;
+  double scale_min = 0.35;
+  bool flip = false;         // half of the pictures, left to right
+  double colour_jitter = 0;  // brightness, contrast, saturation: factors in 1 -+ this, in random order
+};
+
+// Writes the augmented, normalised picture, out: [size][size][3].
+void augment(const Image& image, const Augment& augment, const Preprocess& preprocess, Random random, float* out);
+
+}  // namespace fewshift

@@ -1,0 +1,26 @@
+// Resizing and cropping.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "image/image.h"
+
+namespace fewshift {
+
+// A part of a picture in pixels, not necessarily whole ones; it may not leave the picture.
+struct Box {
+  double left = 0, top = 0, width = 0, height = 0;
+};
+
+// Bilinear with antialiasing (a triangle filter as wide as the scale when shrinking), as Pillow's
+// Image.resize(BILINEAR, box=...) does, within one grey level. width, height >= 1.
+Image resize(const Image& image, const Box& box, int width, int height);
+Image resize(const Image& image, int width, int height);
+
+// The short side becomes `side`, the long one in proportion (rounded, at least `side`).
+Image resize_short_side(const Image& image, int side);
+
+// The rectangle at (left, top); parts outside the picture are black.
+Image crop(const Image& image, int left, int top, int width, int height);
+
+Image flip_horizontal(const Image& image);
+
+}  // namespace fewshift
