@@ -2,8 +2,10 @@
 #include "core/file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -29,12 +31,11 @@ struct Descriptor {
 std::string read_file(const std::filesystem::path& path) {
   Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (file.fd < 0) fail(path, "cannot open", errno);
+  struct stat status;
+  if (::fstat(file.fd, &status) != 0) fail(path, "cannot read", errno);
+  if (S_ISDIR(status.st_mode)) fail(path, "cannot read", EISDIR);
   std::string bytes;
-  const off_t size = ::lseek(file.fd, 0, SEEK_END);
-  if (size > 0) {
-    bytes.reserve(static_cast<size_t>(size));
-    ::lseek(file.fd, 0, SEEK_SET);
-  }
+  bytes.reserve(static_cast<size_t>(std::max<off_t>(0, status.st_size)));
   char block[1 << 16];
   for (;;) {
     const ssize_t got = ::read(file.fd, block, sizeof block);

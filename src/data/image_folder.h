@@ -1,0 +1,41 @@
+// Pictures sorted into a folder per class.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "data/dataset.h"
+
+namespace fewshift {
+
+class ImageFolder : public Dataset {
+ public:
+  // Paths below `root`, and their labels.
+  ImageFolder(std::filesystem::path root, std::vector<std::pair<std::string, int>> pictures, int min_side)
+      : root_(std::move(root)), pictures_(std::move(pictures)), min_side_(min_side) {}
+  size_t size() const override { return pictures_.size(); }
+  int label(size_t index) const override { return pictures_[index].second; }
+  std::string name(size_t index) const override { return (root_ / pictures_[index].first).string(); }
+  std::shared_ptr<const Image> image(size_t index) const override;
+
+ private:
+  std::filesystem::path root_;
+  std::vector<std::pair<std::string, int>> pictures_;
+  int min_side_;
+};
+
+// The class folders in `root`, in byte order; none where there is no such folder. Hidden ones are passed
+// over.
+std::vector<std::string> list_classes(const std::filesystem::path& root);
+
+// The pictures below root/CLASS for every class, in byte order; a class without a folder has none. Throws
+// Error: kInvalidArgument for a class folder without a picture where `all_filled`, kNotFound for a root
+// without any.
+std::shared_ptr<const Dataset> open_image_folder(const std::filesystem::path& root,
+                                                 const std::vector<std::string>& classes, bool all_filled,
+                                                 int min_side);
+
+}  // namespace fewshift

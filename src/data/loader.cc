@@ -1,0 +1,223 @@
+// Worker threads each make a whole batch; next() hands the batches out in order.
+// SPDX-License-Identifier: Apache-2.0
+#include "data/loader.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <numeric>
+#include <thread>
+#include <utility>
+
+#include "core/error.h"
+#include "core/random.h"
+
+namespace fewshift {
+namespace {
+
+using Order = std::vector<size_t>;
+
+struct Made {
+  Batch batch;
+  std::vector<std::pair<std::string, std::string>> broken;  // name, reason
+  std::exception_ptr failure;
+};
+
+struct Job {
+  uint64_t run, epoch;
+  size_t number;
+  std::shared_ptr<const Order> order;
+};
+
+std::string reason_of(const Error& error) {
+  const std::string text = error.what();
+  return text.substr(std::min(text.size(), error.where().size() + 2));
+}
+
+void check_options(const LoaderOptions& options) {
+  if (options.batch < 1) throw Error(ErrorCode::kInvalidArgument, "batch", "must be at least 1");
+  if (options.workers < 1) throw Error(ErrorCode::kInvalidArgument, "workers", "must be at least 1");
+  const Preprocess& preprocess = options.preprocess;
+  if (preprocess.size < 1 || preprocess.size > preprocess.resize || preprocess.resize > 4096) {
+    throw Error(ErrorCode::kInvalidArgument, "size", "must be from 1 to resize, and that at most 4096");
+  }
+  // Bad augmentations fail here, on a picture of one pixel, and do not make every picture look broken.
+  std::vector<float> out(size_t(preprocess.size) * preprocess.size * 3);
+  augment(Image{1, 1, {0, 0, 0}}, options.augment, preprocess, Random{0}, out.data());
+}
+
+}  // namespace
+
+struct Loader::State {
+  State(std::shared_ptr<const Dataset> data, const LoaderOptions& chosen)
+      : dataset(std::move(data)), options(chosen), prefetch(static_cast<size_t>(options.workers) + 2) {
+    try {
+      for (int i = 0; i < options.workers; ++i) threads.emplace_back([this] { work(); });
+    } catch (...) {
+      stop();
+      throw;
+    }
+  }
+  ~State() { stop(); }
+
+  void stop() {
+    {
+      const std::lock_guard lock(mutex);
+      stopping = true;
+      ++run;
+    }
+    work_ready.notify_all();
+    for (std::thread& thread : threads) thread.join();
+    threads.clear();
+  }
+
+  size_t batches() const {
+    const size_t whole = dataset->size() / options.batch, some = dataset->size() % options.batch != 0;
+    return options.drop_last && whole > 0 ? whole : whole + some;
+  }
+
+  std::shared_ptr<const Order> make_order(uint64_t epoch) const {
+    auto order = std::make_shared<Order>(dataset->size());
+    std::iota(order->begin(), order->end(), size_t{0});
+    Random random{options.seed, epoch};
+    if (options.shuffle) shuffle(*order, random);
+    return order;
+  }
+
+  void work() {
+    std::unique_lock lock(mutex);
+    for (;;) {
+      work_ready.wait(lock, [&] { return stopping || (to_make < end && to_make < to_give + prefetch); });
+      if (stopping) return;
+      const Job job{run, epoch, to_make++, order};
+      Made made;
+      if (!spare.empty()) {
+        made.batch = std::move(spare.back());
+        spare.pop_back();
+      }
+      lock.unlock();
+      make(job, made);
+      lock.lock();
+      if (job.run != run) continue;
+      ready[job.number] = std::move(made);
+      batch_ready.notify_all();
+    }
+  }
+
+  void make(const Job& job, Made& made) const {
+    try {
+      fill(job, made);
+    } catch (...) {
+      made.failure = std::current_exception();
+    }
+  }
+
+  // Leaves off early once start() or the destructor has made the job void.
+  void fill(const Job& job, Made& made) const {
+    const size_t first = job.number * options.batch;
+    const size_t count = std::min<size_t>(options.batch, job.order->size() - first);
+    const size_t floats = size_t(options.preprocess.size) * options.preprocess.size * 3;
+    Batch& batch = made.batch;
+    batch.size = 0;
+    batch.labels.clear();
+    batch.indices.clear();
+    batch.images.resize(count * floats);
+    for (size_t i = first; i < first + count && run == job.run; ++i) {
+      const size_t index = (*job.order)[i];
+      try {
+        augment(*dataset->image(index), options.augment, options.preprocess,
+                Random{options.seed, job.epoch, index}, batch.images.data() + batch.size * floats);
+      } catch (const Error& error) {
+        made.broken.emplace_back(dataset->name(index), reason_of(error));
+        continue;
+      }
+      batch.labels.push_back(dataset->label(index));
+      batch.indices.push_back(index);
+      ++batch.size;
+    }
+    batch.images.resize(batch.size * floats);
+  }
+
+  const std::shared_ptr<const Dataset> dataset;
+  const LoaderOptions options;
+  const size_t prefetch;  // batches made or in the making, ahead of the one to give
+
+  mutable std::mutex mutex;  // guards all below
+  std::condition_variable work_ready, batch_ready;
+  bool stopping = false;
+  std::atomic<uint64_t> run{0};  // counts start(); also read without the lock
+  uint64_t epoch = 0;
+  std::shared_ptr<const Order> order;
+  size_t first = 0, to_make = 0, to_give = 0, end = 0;  // numbers of batches
+  int64_t given = 0;                                    // pictures, since start()
+  std::pair<std::string, std::string> first_broken;     // since start(): name, reason
+  std::map<size_t, Made> ready;
+  std::vector<Batch> spare;  // memory to use again
+  std::map<std::string, std::string> broken;
+  std::vector<std::thread> threads;
+};
+
+Loader::Loader(std::shared_ptr<const Dataset> dataset, const LoaderOptions& options) {
+  if (!dataset) throw Error(ErrorCode::kInvalidArgument, "dataset", "there is none to load from");
+  check_options(options);
+  state_ = std::make_unique<State>(std::move(dataset), options);
+}
+
+Loader::~Loader() = default;
+
+size_t Loader::batches() const {
+  return state_->batches();
+}
+
+void Loader::start(uint64_t epoch, size_t first) {
+  auto order = state_->make_order(epoch);
+  {
+    const std::lock_guard lock(state_->mutex);
+    ++state_->run;
+    state_->epoch = epoch;
+    state_->order = std::move(order);
+    state_->end = state_->batches();
+    state_->first = state_->to_make = state_->to_give = std::min(first, state_->end);
+    state_->given = 0;
+    state_->first_broken = {};
+    state_->ready.clear();
+  }
+  state_->work_ready.notify_all();
+}
+
+bool Loader::next(Batch& batch) {
+  State& state = *state_;
+  std::unique_lock lock(state.mutex);
+  while (state.to_give < state.end) {
+    state.batch_ready.wait(lock, [&] { return state.ready.count(state.to_give) > 0; });
+    Made made = std::move(state.ready.extract(state.to_give++).mapped());
+    state.work_ready.notify_all();
+    if (made.failure) {
+      state.to_give = state.to_make = state.end;
+      std::rethrow_exception(made.failure);
+    }
+    for (auto& [name, reason] : made.broken) {
+      if (state.first_broken.first.empty()) state.first_broken = {name, reason};
+      state.broken.emplace(std::move(name), std::move(reason));
+    }
+    const bool some = made.batch.size > 0;
+    state.given += made.batch.size;
+    if (some) std::swap(batch, made.batch);
+    if (state.spare.size() < state.prefetch) state.spare.push_back(std::move(made.batch));
+    if (some) return true;
+  }
+  if (state.given == 0 && state.first == 0 && !state.first_broken.first.empty()) {
+    throw Error(ErrorCode::kCorrupt, state.first_broken.first,
+                state.first_broken.second + " (and every other picture is broken too)");
+  }
+  return false;
+}
+
+std::map<std::string, std::string> Loader::broken() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->broken;
+}
+
+}  // namespace fewshift

@@ -1,0 +1,106 @@
+// Random crops, flips and colours; all draws come from the sequence given.
+// SPDX-License-Identifier: Apache-2.0
+#include "data/transforms.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+
+#include "core/error.h"
+#include "image/centre_crop.h"
+#include "image/resize.h"
+
+namespace fewshift {
+namespace {
+
+void check(bool good, const char* option, const std::string& message) {
+  if (!good) throw Error(ErrorCode::kInvalidArgument, option, message);
+}
+
+void check_augment(const Augment& augment) {
+  check(augment.crop == "none" || augment.crop == "pad" || augment.crop == "random_resized", "crop",
+        "\"" + augment.crop + "\" is none of none, pad, random_resized");
+  check(augment.pad >= 0 && augment.pad <= 4096, "pad", "must be from 0 to 4096");
+  check(augment.scale_min > 0 && augment.scale_min <= 1, "scale_min", "must be above 0 and at most 1");
+  check(augment.colour_jitter >= 0 && augment.colour_jitter <= 1, "colour_jitter", "must be from 0 to 1");
+}
+
+Image crop_padded(const Image& image, int size, int pad, Random& random) {
+  const int left = static_cast<int>(random.below(2 * pad + 1)) - pad;
+  const int top = static_cast<int>(random.below(2 * pad + 1)) - pad;
+  return crop(resize(image, size, size), left, top, size, size);
+}
+
+Box random_box(int width, int height, double scale_min, Random& random) {
+  constexpr double kNarrow = 3.0 / 4, kWide = 4.0 / 3;
+  for (int attempt = 0; attempt < 10; ++attempt) {
+    const double area = double(width) * height * random.uniform(scale_min, 1.0);
+    const double aspect = std::exp(random.uniform(std::log(kNarrow), std::log(kWide)));
+    const double w = std::round(std::sqrt(area * aspect)), h = std::round(std::sqrt(area / aspect));
+    if (w < 1 || h < 1 || w > width || h > height) continue;
+    const auto top = static_cast<double>(random.below(static_cast<uint64_t>(height - h) + 1));
+    const auto left = static_cast<double>(random.below(static_cast<uint64_t>(width - w) + 1));
+    return {left, top, w, h};
+  }
+  const double aspect = double(width) / height;
+  double w = width, h = height;
+  if (aspect < kNarrow) h = std::clamp<double>(std::round(w / kNarrow), 1, height);
+  if (aspect > kWide) w = std::clamp<double>(std::round(h * kWide), 1, width);
+  return {std::floor((width - w) / 2), std::floor((height - h) / 2), w, h};
+}
+
+Image crop_at_random(const Image& image, const Augment& augment, const Preprocess& preprocess,
+                     Random& random) {
+  if (augment.crop == "pad") return crop_padded(image, preprocess.size, augment.pad, random);
+  if (augment.crop == "none") return resize_centre_crop(image, preprocess);
+  const Box box = random_box(image.width, image.height, augment.scale_min, random);
+  return resize(image, box, preprocess.size, preprocess.size);
+}
+
+uint8_t blend(float base, uint8_t value, float factor) {
+  return static_cast<uint8_t>(std::clamp(base + (value - base) * factor + 0.5f, 0.0f, 255.0f));
+}
+
+float luma(const uint8_t* rgb) {
+  return 0.299f * rgb[0] + 0.587f * rgb[1] + 0.114f * rgb[2];
+}
+
+void change_brightness(Image& image, float factor) {
+  for (uint8_t& value : image.pixels) value = blend(0, value, factor);
+}
+
+void change_contrast(Image& image, float factor) {
+  double sum = 0;
+  for (size_t i = 0; i < image.pixels.size(); i += 3) sum += luma(&image.pixels[i]);
+  const auto mean = static_cast<float>(sum / (image.pixels.size() / 3));
+  for (uint8_t& value : image.pixels) value = blend(mean, value, factor);
+}
+
+void change_saturation(Image& image, float factor) {
+  for (size_t i = 0; i < image.pixels.size(); i += 3) {
+    const float grey = luma(&image.pixels[i]);
+    for (int c = 0; c < 3; ++c) image.pixels[i + c] = blend(grey, image.pixels[i + c], factor);
+  }
+}
+
+void jitter(Image& image, double strength, Random& random) {
+  std::array changes = {change_brightness, change_contrast, change_saturation};
+  shuffle(changes, random);
+  for (auto* change : changes) {
+    change(image, static_cast<float>(random.uniform(1 - strength, 1 + strength)));
+  }
+}
+
+}  // namespace
+
+void augment(const Image& image, const Augment& augment, const Preprocess& preprocess, Random random,
+             float* out) {
+  check_augment(augment);
+  Image picture = crop_at_random(image, augment, preprocess, random);
+  if (augment.flip && random.chance(0.5)) picture = flip_horizontal(picture);
+  if (augment.colour_jitter > 0) jitter(picture, augment.colour_jitter, random);
+  normalise(picture, preprocess, out);
+}
+
+}  // namespace fewshift

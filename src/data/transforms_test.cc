@@ -1,0 +1,144 @@
+// Augmentations: what each does, and that the key alone decides.
+// SPDX-License-Identifier: Apache-2.0
+#include "data/transforms.h"
+
+#include <cmath>
+#include <set>
+
+#include "image/resize.h"
+#include "image/test_support.h"
+
+namespace fewshift {
+namespace {
+
+using namespace testing_support;
+
+Preprocess plain(int size, int resize) {
+  Preprocess recipe;
+  recipe.size = size;
+  recipe.resize = resize;
+  recipe.mean = {0, 0, 0};
+  recipe.std = {1 / 255.0f, 1 / 255.0f, 1 / 255.0f};
+  return recipe;
+}
+
+// The augmented picture with values from 0 to 255.
+std::vector<float> run(const Image& image, const Augment& options, const Preprocess& recipe, uint64_t key) {
+  std::vector<float> out(size_t(recipe.size) * recipe.size * 3, NAN);
+  augment(image, options, recipe, Random{key}, out.data());
+  for (float value : out) EXPECT_TRUE(value >= -0.01f && value <= 255.01f);
+  return out;
+}
+
+bool same(const std::vector<float>& out, const Image& image) {
+  for (size_t i = 0; i < out.size(); ++i) {
+    if (std::abs(out[i] - image.pixels[i]) > 0.01f) return false;
+  }
+  return out.size() == image.pixels.size();
+}
+
+TEST(Augment, NoneIsEvaluation) {
+  const Image image = noise(23, 17, 1);
+  const Preprocess recipe = plain(12, 14);
+  std::vector<float> expected(12 * 12 * 3);
+  preprocess(image, recipe, expected.data());
+  EXPECT_EQ(run(image, {}, recipe, 1), expected);
+  EXPECT_EQ(run(image, {}, recipe, 2), expected);
+}
+
+TEST(Augment, KeyAloneDecides) {
+  const Image image = noise(40, 30, 2);
+  for (const char* crop : {"none", "pad", "random_resized"}) {
+    const Augment options{.crop = crop, .flip = true, .colour_jitter = 0.4};
+    std::set<std::vector<float>> seen;
+    for (uint64_t key = 0; key < 20; ++key) {
+      const auto out = run(image, options, plain(16, 18), key);
+      EXPECT_EQ(out, run(image, options, plain(16, 18), key));
+      seen.insert(out);
+    }
+    EXPECT_GE(seen.size(), 19u) << crop;
+  }
+}
+
+TEST(Augment, FlipTurnsAboutHalf) {
+  const Image image = noise(8, 8, 3);
+  int flipped = 0;
+  for (uint64_t key = 0; key < 400; ++key) {
+    const auto out = run(image, {.flip = true}, plain(8, 8), key);
+    const bool turned = same(out, flip_horizontal(image));
+    EXPECT_TRUE(turned || same(out, image));
+    flipped += turned;
+  }
+  EXPECT_NEAR(flipped, 200, 40);
+}
+
+TEST(Augment, PadGivesEveryShiftOfThePicture) {
+  const Image image = noise(6, 6, 4);
+  std::set<std::pair<int, int>> shifts;
+  for (uint64_t key = 0; key < 300; ++key) {
+    const auto out = run(image, {.crop = "pad", .pad = 2}, plain(6, 6), key);
+    for (int dy = -2; dy <= 2; ++dy) {
+      for (int dx = -2; dx <= 2; ++dx) {
+        if (same(out, crop(image, dx, dy, 6, 6))) shifts.emplace(dx, dy);
+      }
+    }
+  }
+  EXPECT_EQ(shifts.size(), 25u);
+  EXPECT_TRUE(same(run(image, {.crop = "pad", .pad = 0}, plain(6, 6), 1), image));
+  EXPECT_TRUE(same(run(image, {.crop = "pad", .pad = 0}, plain(9, 9), 1), resize(image, 9, 9)));
+}
+
+TEST(Augment, RandomResizedShowsAPartOfTheSaidSize) {
+  // Red grows to the right and green downwards, so that the ends of a row tell the part's width.
+  Image ramp{200, 200, {}};
+  for (int y = 0; y < 200; ++y) {
+    for (int x = 0; x < 200; ++x) {
+      for (int v : {x, y, 0}) ramp.pixels.push_back(uint8_t(v));
+    }
+  }
+  for (uint64_t key = 0; key < 200; ++key) {
+    const auto out = run(ramp, {.crop = "random_resized", .scale_min = 0.35}, plain(20, 20), key);
+    const double w = (out[19 * 3] - out[0]) * 20 / 19, h = (out[(19 * 20) * 3 + 1] - out[1]) * 20 / 19;
+    EXPECT_GE(w * h, 0.33 * 200 * 200) << key;
+    EXPECT_GE(w / h, 0.72) << key;
+    EXPECT_LE(w / h, 1.4) << key;
+  }
+}
+
+TEST(Augment, RandomResizedOfOddShapes) {
+  for (const auto& [w, h] :
+       {std::pair(1, 1), std::pair(1, 300), std::pair(300, 1), std::pair(2, 3), std::pair(900, 30)}) {
+    for (uint64_t key = 0; key < 20; ++key) {
+      const Image image = flat(w, h, 10, 20, 30);
+      EXPECT_TRUE(same(run(image, {.crop = "random_resized"}, plain(5, 5), key), flat(5, 5, 10, 20, 30)));
+    }
+  }
+}
+
+TEST(Augment, JitterStaysWithinItsFactors) {
+  bool changed = false;
+  for (uint64_t key = 0; key < 100; ++key) {
+    // Of a flat grey picture only brightness changes anything.
+    const auto out = run(flat(4, 4, 100, 100, 100), {.colour_jitter = 0.3}, plain(4, 4), key);
+    EXPECT_GE(out[0], 69);
+    EXPECT_LE(out[0], 131);
+    for (float value : out) EXPECT_NEAR(value, out[0], 1.01);
+    changed = changed || std::abs(out[0] - 100) > 10;
+  }
+  EXPECT_TRUE(changed);
+}
+
+TEST(Augment, RefusesSenselessOptions) {
+  const Image image = noise(4, 4, 1);
+  const auto text = [&](const Augment& options) {
+    return expect_error(ErrorCode::kInvalidArgument, [&] { run(image, options, plain(4, 4), 1); });
+  };
+  EXPECT_TRUE(contains(text({.crop = "five"}), "crop: \"five\""));
+  EXPECT_TRUE(contains(text({.crop = "pad", .pad = -1}), "pad"));
+  EXPECT_TRUE(contains(text({.scale_min = 0}), "scale_min"));
+  EXPECT_TRUE(contains(text({.scale_min = NAN}), "scale_min"));
+  EXPECT_TRUE(contains(text({.colour_jitter = -0.5}), "colour_jitter"));
+}
+
+}  // namespace
+}  // namespace fewshift

@@ -1,0 +1,45 @@
+// Finds a picture's format from its first bytes and hands it to the decoder.
+// SPDX-License-Identifier: Apache-2.0
+#include "image/decode.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include "core/error.h"
+#include "core/file.h"
+#include "image/jpeg_decode.h"
+#include "image/png_decode.h"
+
+namespace fewshift {
+namespace {
+
+constexpr std::string_view kJpeg("\xFF\xD8\xFF", 3), kPng("\x89PNG\r\n\x1A\n", 8);
+
+bool begins(std::string_view bytes, std::string_view with) {
+  return bytes.substr(0, with.size()) == with;
+}
+
+}  // namespace
+
+Image decode_image(std::string_view bytes, const std::string& where, int min_side) {
+  if (bytes.empty()) throw Error(ErrorCode::kCorrupt, where, "the file is empty");
+  if (begins(bytes, kJpeg)) return decode_jpeg(bytes, where, min_side);
+  if (begins(bytes, kPng)) return decode_png(bytes, where);
+  if (begins(kJpeg, bytes) || begins(kPng, bytes)) {
+    throw Error(ErrorCode::kCorrupt, where, "the file is cut short within its first bytes");
+  }
+  throw Error(ErrorCode::kUnsupported, where, "the file is neither a JPEG nor a PNG");
+}
+
+Image load_image(const std::filesystem::path& path, int min_side) {
+  return decode_image(read_file(path), path.string(), min_side);
+}
+
+bool has_image_extension(const std::filesystem::path& path) {
+  std::string extension = path.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return extension == ".jpg" || extension == ".jpeg" || extension == ".png";
+}
+
+}  // namespace fewshift

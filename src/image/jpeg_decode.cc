@@ -1,0 +1,123 @@
+// Decodes a JPEG at a fitting DCT scale, converts CMYK and turns the picture upright.
+// SPDX-License-Identifier: Apache-2.0
+#include "image/jpeg_decode.h"
+
+#include <turbojpeg.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <utility>
+
+#include "core/error.h"
+#include "image/jpeg_header.h"
+#include "image/limits.h"
+
+namespace fewshift {
+namespace {
+
+struct Destroy {
+  void operator()(void* handle) const { tjDestroy(handle); }
+};
+
+void check_size(const JpegHeader& header, size_t file_size, const std::string& where) {
+  const int64_t pixels = int64_t{header.width} * header.height;
+  const std::string size = std::to_string(header.width) + " x " + std::to_string(header.height);
+  if (pixels > kMaxPixels) throw Error(ErrorCode::kUnsupported, where, size + " is over 2^27 pixels");
+  // Huffman coding spends at least a bit on a block of 64 pixels. Below 2^22 pixels nothing is lost by
+  // trying.
+  if (pixels > (int64_t{1} << 22) && pixels / 1024 > static_cast<int64_t>(file_size)) {
+    throw Error(ErrorCode::kCorrupt, where,
+                "its header says " + size + ", impossible in " + std::to_string(file_size) + " bytes");
+  }
+}
+
+// The denominator of the smallest scale whose short side is at least `min_side`. Powers of two alone: the
+// others are slower than decoding in full.
+int scale_denominator(const JpegHeader& header, int min_side) {
+  if (min_side <= 0) return 1;
+  const int side = std::min(header.width, header.height);
+  int denominator = 8;
+  while (denominator > 1 && (side + denominator - 1) / denominator < min_side) denominator /= 2;
+  return denominator;
+}
+
+void decompress(std::string_view bytes, const std::string& where, int format, int width, int height,
+                uint8_t* out) {
+  const std::unique_ptr<void, Destroy> handle(tjInitDecompress());
+  if (!handle) throw std::bad_alloc();
+  const auto* data = reinterpret_cast<const unsigned char*>(bytes.data());
+  if (tjDecompress2(handle.get(), data, bytes.size(), out, width, width * tjPixelSize[format], height, format,
+                    TJFLAG_LIMITSCANS) == 0) {
+    return;
+  }
+  std::string message = tjGetErrorStr2(handle.get());
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  if (tjGetErrorCode(handle.get()) != TJERR_WARNING) {
+    const bool unsupported = message.find("nsupported") != std::string::npos;
+    throw Error(unsupported ? ErrorCode::kUnsupported : ErrorCode::kCorrupt, where,
+                "the JPEG cannot be decoded (" + message + ")");
+  }
+  // libjpeg keeps the text of its first warning alone; the missing end marker shows a cut behind another one.
+  const bool ended =
+      bytes.find("\xFF\xD9") != std::string_view::npos && bytes.rfind("\xFF\xD9") > bytes.rfind("\xFF\xDA");
+  if (!ended || message.find("remature end") != std::string::npos) {
+    throw Error(ErrorCode::kCorrupt, where, "the JPEG is cut short or damaged (" + message + ")");
+  }
+}
+
+uint8_t multiply(int a, int b) {
+  return static_cast<uint8_t>((a * b + 127) / 255);
+}
+
+// `cmyk` holds light (255: no ink) where inverted, ink otherwise.
+void cmyk_to_rgb(const std::vector<uint8_t>& cmyk, bool inverted, std::vector<uint8_t>& rgb) {
+  const int flip = inverted ? 0 : 255;
+  for (size_t i = 0, n = cmyk.size() / 4; i < n; ++i) {
+    const uint8_t* from = &cmyk[4 * i];
+    for (int c = 0; c < 3; ++c) rgb[3 * i + c] = multiply(from[c] ^ flip, from[3] ^ flip);
+  }
+}
+
+// Undoes an EXIF orientation: pixel (x, y) of the upright picture is found at (u, v) of the stored one.
+Image upright(Image stored, int orientation) {
+  if (orientation == 1) return stored;
+  const int width = stored.width, height = stored.height;
+  const bool swap_axes = orientation >= 5;
+  const bool flip_u = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+  const bool flip_v = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+  Image image{swap_axes ? height : width, swap_axes ? width : height, {}};
+  image.pixels.resize(stored.pixels.size());
+  uint8_t* out = image.pixels.data();
+  for (int y = 0; y < image.height; ++y) {
+    for (int x = 0; x < image.width; ++x, out += 3) {
+      int u = swap_axes ? y : x, v = swap_axes ? x : y;
+      if (flip_u) u = width - 1 - u;
+      if (flip_v) v = height - 1 - v;
+      std::memcpy(out, &stored.pixels[(size_t(v) * width + u) * 3], 3);
+    }
+  }
+  return image;
+}
+
+}  // namespace
+
+Image decode_jpeg(std::string_view bytes, const std::string& where, int min_side) {
+  const JpegHeader header = read_jpeg_header(bytes, where);
+  check_size(header, bytes.size(), where);
+  const int denominator = scale_denominator(header, min_side);
+  Image image{
+      (header.width + denominator - 1) / denominator, (header.height + denominator - 1) / denominator, {}};
+  const size_t pixels = size_t(image.width) * image.height;
+  image.pixels.resize(pixels * 3);
+  if (header.components == 4) {
+    std::vector<uint8_t> cmyk(pixels * 4);
+    decompress(bytes, where, TJPF_CMYK, image.width, image.height, cmyk.data());
+    cmyk_to_rgb(cmyk, header.adobe, image.pixels);
+  } else {
+    decompress(bytes, where, TJPF_RGB, image.width, image.height, image.pixels.data());
+  }
+  return upright(std::move(image), header.orientation);
+}
+
+}  // namespace fewshift

@@ -1,0 +1,14 @@
+// JPEG files to RGB pictures, by libjpeg-turbo.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <string>
+#include <string_view>
+
+#include "image/image.h"
+
+namespace fewshift {
+
+// decode_image for bytes that begin as a JPEG's do.
+Image decode_jpeg(std::string_view bytes, const std::string& where, int min_side);
+
+}  // namespace fewshift
