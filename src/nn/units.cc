@@ -2,7 +2,6 @@
 #include "nn/units.h"
 
 #include "ops/norm_relu_shift.h"
-#include "ops/sparse_shift.h"
 
 namespace fewshift {
 namespace {
@@ -13,12 +12,11 @@ namespace nn = torch::nn;
 bool g_fused = true;
 
 Tensor norm_relu_shift(nn::BatchNorm2dImpl& norm, const Tensor& h, const SparseShift& shift) {
-  const Tensor displacement = shift ? shift->displacement : Tensor();
-  const int64_t stride = shift ? shift->stride : 1;
-  if (!g_fused || h.scalar_type() != torch::kFloat || !h.device().is_cpu() ||
+  const bool measured = shift && shift->removal_cost.defined();
+  if (!g_fused || measured || h.scalar_type() != torch::kFloat || !h.device().is_cpu() ||
       !h.is_contiguous(at::MemoryFormat::ChannelsLast)) {
     const Tensor z = torch::relu(norm.forward(h));
-    return shift ? sparse_shift(z, displacement, stride) : z;
+    return shift ? SparseShift(shift)->forward(z) : z;
   }
   Tensor mean = norm.running_mean, variance = norm.running_var;
   if (norm.is_training()) {
@@ -30,7 +28,7 @@ Tensor norm_relu_shift(nn::BatchNorm2dImpl& norm, const Tensor& h, const SparseS
     norm.running_var.lerp_(variance * (pixels / std::max(1.0, pixels - 1)), momentum);
   }
   return fewshift::norm_relu_shift(h, norm.weight, norm.bias, mean, variance, norm.is_training(),
-                                   norm.options.eps(), displacement, stride);
+                                   norm.options.eps(), shift ? shift->displacement : Tensor(), shift ? shift->stride : 1);
 }
 
 struct ConvUnit : UnitModule {

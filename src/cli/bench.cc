@@ -1,0 +1,126 @@
+// fewshift bench
+// SPDX-License-Identifier: Apache-2.0
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "arch/count.h"
+#include "arch/registry.h"
+#include "cli/commands.h"
+#include "cli/threads.h"
+#include "nn/displacements.h"
+
+namespace fewshift::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct Options {
+  std::string train, fused = "on";
+  int batch = 64, threads = 0, size = 0, steps = 15;
+  double sparsity = -1;
+  bool json = false;
+};
+
+double seconds(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+// Multiply-adds a second of all threads at once, from registers alone.
+__attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"))) float multiply_add(int64_t rounds) {
+  constexpr int kVectors = 12;
+  typedef float Vector __attribute__((vector_size(64)));
+  Vector sums[kVectors] = {}, a, b;
+  for (int lane = 0; lane < 16; ++lane) a[lane] = 0.999f, b[lane] = 0.001f;
+  for (int64_t r = 0; r < rounds; ++r) {
+#pragma GCC unroll 12
+    for (int k = 0; k < kVectors; ++k) sums[k] = sums[k] * a + b;
+  }
+  float total = 0;
+  for (const Vector& sum : sums) total += sum[0];
+  return total;
+}
+
+double peak_gflops(int threads) {
+  constexpr int64_t kRounds = 4'000'000;
+  double best = 0;
+  for (int repeat = 0; repeat < 5; ++repeat) {
+    const auto begin = Clock::now();
+    std::atomic<float> sink{0};
+    at::parallel_for(0, threads, 1, [&](int64_t from, int64_t to) {
+      for (int64_t k = from; k < to; ++k) sink = multiply_add(kRounds);
+    });
+    best = std::max(best, 2.0 * 12 * 16 * kRounds * threads / seconds(begin) / 1e9);
+  }
+  return best;
+}
+
+int run(const Options& o) {
+  set_threads(o.threads);
+  set_fused(o.fused == "on");
+  const Arch arch = make_arch(o.train);
+  const int size = o.size > 0 ? o.size : arch.size;
+  Network network(arch, 0);
+  start_displacements(network, "symmetric", 1.5, 0);
+  if (o.sparsity >= 0) {
+    fix_random_shifts(network, std::vector<double>(network->shifts().size(), o.sparsity), 0);
+  }
+  const auto images = torch::randn({o.batch, 3, size, size}).contiguous(at::MemoryFormat::ChannelsLast);
+  const auto labels = torch::randint(std::get<Classifier>(arch.units.back().unit).classes, {o.batch}, torch::kLong);
+  torch::optim::SGD optimiser(network->parameters(), torch::optim::SGDOptions(0.01).momentum(0.9).nesterov(true));
+  std::vector<double> times;
+  for (int step = 0; step < o.steps + 3; ++step) {
+    const auto begin = Clock::now();
+    optimiser.zero_grad();
+    torch::cross_entropy_loss(network->forward(images), labels).backward();
+    optimiser.step();
+    if (step >= 3) times.push_back(seconds(begin));
+  }
+  std::sort(times.begin(), times.end());
+  const double median = times[times.size() / 2], speed = o.batch / median;
+  // Forward, gradient of the input and gradient of the weights: three products a multiply-add.
+  const double gflops = 6e-9 * static_cast<double>(count(arch, size).madds) * speed;
+  const double peak = peak_gflops(threads(o.threads));
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const double memory = static_cast<double>(usage.ru_maxrss) / 1024;
+  if (o.json) {
+    std::cout << nlohmann::json{{"model", o.train},          {"size", size},
+                                {"batch", o.batch},          {"threads", threads(o.threads)},
+                                {"fused", o.fused == "on"},  {"images_per_s", speed},
+                                {"images_per_s_best", o.batch / times.front()},
+                                {"gflops", gflops},          {"peak_gflops", peak},
+                                {"peak_fraction", gflops / peak}, {"peak_memory_mb", memory}}
+                     .dump()
+              << '\n';
+  } else {
+    std::printf("%s  %d px  batch %d  %d threads: %.1f images/s (best %.1f)  %.1f GFLOP/s, %.0f%% of the peak of %.0f  %.0f MB\n",
+                o.train.c_str(), size, o.batch, threads(o.threads), speed, o.batch / times.front(), gflops,
+                100 * gflops / peak, peak, memory);
+  }
+  return kDone;
+}
+
+}  // namespace
+
+Action bench_command(CLI::App& command) {
+  auto o = std::make_shared<Options>();
+  command.add_option("--train", o->train, "Network whose training step is measured, on random pictures")->required();
+  command.add_option("--batch", o->batch, "Pictures a step (64)")->check(CLI::Range(2, 65536));
+  command.add_option("--size", o->size, "Input size in px (default: the network's own)")->check(CLI::Range(8, 1024));
+  command.add_option("--threads", o->threads, "Of the arithmetic (all cores)")->check(CLI::Range(0, 1024));
+  command.add_option("--steps", o->steps, "Steps measured, after three that are not (15)")->check(CLI::Range(1, 100000));
+  command.add_option("--shift-sparsity", o->sparsity, "Fixed random shifts of this sparsity (default: all learn, +-1.5 px)")
+      ->check(CLI::Range(0.0, 1.0));
+  command.add_option("--fused", o->fused, "on, or off: batch norm, ReLU and shift as three operators")
+      ->check(CLI::IsMember({"on", "off"}));
+  command.add_flag("--json", o->json, "One JSON object on standard output");
+  command.footer(
+      "A step is forward, backward and SGD; the median of the steps counts. The peak is that of fp32 multiply-adds on\n"
+      "as many threads, measured in the same run; the share of it counts useful operations alone.");
+  return [o] { return run(*o); };
+}
+
+}  // namespace fewshift::cli

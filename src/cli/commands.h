@@ -1,0 +1,23 @@
+// The commands of `fewshift`. Each function declares its options on `command` and returns what to run once they are
+// parsed; what that returns is the exit code.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <CLI/CLI.hpp>
+
+#include <functional>
+
+namespace fewshift::cli {
+
+using Action = std::function<int()>;
+
+// Exit codes, for scripts.
+constexpr int kDone = 0, kFailed = 1, kUsage = 2, kInterrupted = 130;
+
+Action models_command(CLI::App& command);
+Action train_command(CLI::App& command);
+Action eval_command(CLI::App& command);
+Action predict_command(CLI::App& command);
+Action inspect_command(CLI::App& command);
+Action bench_command(CLI::App& command);
+
+}  // namespace fewshift::cli

@@ -1,0 +1,45 @@
+// A trained network in one safetensors file, and everything needed to use it in its metadata.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <torch/torch.h>
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/safetensors.h"
+#include "image/preprocess.h"
+#include "nn/network.h"
+
+namespace fewshift {
+
+struct ModelInfo {
+  std::string model;                     // a name of the registry
+  std::vector<std::string> class_names;
+  Preprocess preprocess;
+  std::map<std::string, std::string> notes;  // epoch, val_top1, seed, ...: for people
+};
+
+struct TrainedModel {
+  ModelInfo info;
+  Network network{nullptr};
+  std::filesystem::path path;  // of the file it came from
+};
+
+// float32, float64 and int64 tensors of any layout.
+RawTensor to_raw(const torch::Tensor& tensor);
+torch::Tensor from_raw(const RawTensor& raw);
+
+// Parameters and buffers, named as in the network, with `prefix`; and back. from: throws Error (kCorrupt), naming the
+// first tensor that is missing, too many, or of another shape.
+void put_network(const Network& network, const std::string& prefix, SafeTensors& file);
+void take_network(const SafeTensors& file, const std::string& prefix, const std::string& where, Network& network);
+
+void save_model(const std::filesystem::path& path, const Network& network, const ModelInfo& info);
+
+// `path`: a checkpoint, or a RUN folder, whose best.safetensors (else last.safetensors) is taken.
+// In evaluation mode. Throws Error, naming the file and the field or tensor.
+TrainedModel load_model(const std::filesystem::path& path);
+
+}  // namespace fewshift

@@ -1,0 +1,103 @@
+// Everything that decides a training run, as plain fields: read from TOML, overridden one by one, written back.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+namespace fewshift {
+
+// Each field's meaning stands in visit_fields below.
+struct Recipe {
+  std::string model;
+  std::string data;
+  int64_t size = 0;
+  int64_t seed = 0;
+  int64_t threads = 0;
+
+  int64_t epochs = 30;
+  int64_t batch = 64;
+  double learning_rate = 0.1;
+  double final_learning_rate = 0;
+  double warmup_epochs = 1;
+  double momentum = 0.9;
+  double weight_decay = 5e-4;
+  double label_smoothing = 0;
+
+  std::string shift = "ssl";
+  std::string shift_from;
+  std::string start = "symmetric";
+  double reach = 1.5;
+  std::string optimiser = "adam";
+  double rate = 0.01;
+  double penalty = 0;
+  double penalty_delay = 0;
+  double penalty_ramp = 0;
+  double sparsity = 0.6;
+  double prune_from = 0.3;
+  double prune_until = 0.65;
+  double freeze_from = 0.65;
+
+  double val_share = 0.1;
+  std::string crop = "auto";
+  int64_t pad = 0;
+  double scale_min = 0.35;
+  bool flip = true;
+  double colour_jitter = 0;
+  int64_t workers = 0;
+  int64_t cache_mb = 2048;
+};
+
+// Calls f(section, key, field, help) for every field, in the order in which they are written.
+template <class R, class F>
+void visit_fields(R& r, F&& f) {
+  f("run", "model", r.model, "network, a name of `fewshift models`");
+  f("run", "data", r.data, "folder of labelled pictures");
+  f("run", "size", r.size, "input, px; 0: the model's own");
+  f("run", "seed", r.seed, "of weights, order, augmentation and shifts");
+  f("run", "threads", r.threads, "of the arithmetic; 0: all cores");
+  f("train", "epochs", r.epochs, "walks through the training pictures");
+  f("train", "batch", r.batch, "pictures a step");
+  f("train", "learning_rate", r.learning_rate, "SGD's, at its highest");
+  f("train", "final_learning_rate", r.final_learning_rate, "where the cosine ends");
+  f("train", "warmup_epochs", r.warmup_epochs, "linear rise at the start; may be a fraction");
+  f("train", "momentum", r.momentum, "Nesterov's");
+  f("train", "weight_decay", r.weight_decay, "on weights; not on batch norm, biases or displacements");
+  f("train", "label_smoothing", r.label_smoothing, "share of the target spread over all classes");
+  f("shift", "operator", r.shift, "ssl (learned) or random (fixed; the control)");
+  f("shift", "from", r.shift_from, "with random: a run or checkpoint whose sparsity by layer is taken");
+  f("shift", "start", r.start, "displacements at the start: symmetric, grid or zero");
+  f("shift", "reach", r.reach, "symmetric starts lie in -+ this, px");
+  f("shift", "optimiser", r.optimiser, "adam (steps scaled by channel) or sgd");
+  f("shift", "rate", r.rate, "adam: px a step at the start; sgd: multiple of learning_rate");
+  f("shift", "penalty", r.penalty, "lambda of the L1 shift penalty");
+  f("shift", "penalty_delay", r.penalty_delay, "share of training before it begins");
+  f("shift", "penalty_ramp", r.penalty_ramp, "share of training over which it grows to lambda");
+  f("shift", "sparsity", r.sparsity, "share of channels to end unshifted, by pruning; below 0: no pruning");
+  f("shift", "prune_from", r.prune_from, "share of training after which shifts are pruned");
+  f("shift", "prune_until", r.prune_until, "share of training by which the sparsity is reached");
+  f("shift", "freeze_from", r.freeze_from, "share of training after which displacements are frozen; 1: never");
+  f("data", "val_share", r.val_share, "part of train/ held out where val/ is missing");
+  f("data", "crop", r.crop, "auto (pad up to 64 px, random_resized above), pad, random_resized or none");
+  f("data", "pad", r.pad, "px of padding for crop = pad; 0: an eighth of the size");
+  f("data", "scale_min", r.scale_min, "smallest area of a random resized crop");
+  f("data", "flip", r.flip, "left to right, half of the time");
+  f("data", "colour_jitter", r.colour_jitter, "strength of brightness, contrast and saturation changes");
+  f("data", "workers", r.workers, "threads that decode; 0: as many as cores, at most 4");
+  f("data", "cache_mb", r.cache_mb, "decoded pictures kept in memory");
+}
+
+// Overrides the fields that the TOML file names. Throws Error, naming file and key: not TOML, an unknown key, a
+// value of another type.
+void read_recipe(const std::filesystem::path& path, Recipe& recipe);
+
+// One field by its name and text: ("shift.rate", "0.02"). Throws Error likewise.
+void set_field(Recipe& recipe, const std::string& name, const std::string& value);
+
+// All fields as TOML, each with its help behind it.
+std::string format_recipe(const Recipe& recipe);
+
+// Throws Error (kInvalidArgument) naming the first field that is out of its range.
+void check_recipe(const Recipe& recipe);
+
+}  // namespace fewshift
