@@ -27,14 +27,15 @@ enum class Shortcut {
   kProjection,  // adds pointwise(input) of the same stride, batch norm
 };
 
-// IB-SSL and IB-Pool ("All You Need is a Few Shifts"): pointwise expand, BN, ReLU; spatial; pointwise project, BN.
-// Reads channels [first, in) of a map of `in` channels. With first > 0 it is an FE-Block's residual unit: it
-// updates those channels and lets the others pass, so out = in.
+// IB-SSL and IB-Pool ("All You Need is a Few Shifts"): pointwise expand, BN, ReLU; spatial; pointwise
+// project, BN. Reads channels [first, in) of a map of `in` channels. With first > 0 it is an FE-Block's
+// residual unit: it updates those channels and lets the others pass, so out = in.
 struct InvertedBottleneck {
   int in, first, hidden, out;
   Spatial spatial;
   Shortcut shortcut;
-  int squeeze = 0;  // squeeze-and-excitation on the hidden activation, after `spatial`: hidden / squeeze channels; 0: none
+  int squeeze = 0;  // squeeze-and-excitation on the hidden activation, after `spatial`: hidden / squeeze
+                    // channels; 0: none
   int width() const { return in - first; }
 };
 

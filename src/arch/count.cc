@@ -30,7 +30,8 @@ class Counter {
     }
     if (unit.squeeze > 0) {
       const int64_t narrow = hidden / unit.squeeze, weights = 2 * hidden * narrow;
-      add({name + ".squeeze", "squeeze-excite", hidden, hidden, size_, size_, weights + narrow + hidden, weights});
+      add({name + ".squeeze", "squeeze-excite", hidden, hidden, size_, size_, weights + narrow + hidden,
+           weights});
     }
     pointwise(name + ".project", hidden, out);
     if (unit.shortcut == Shortcut::kProjection) {
@@ -45,7 +46,8 @@ class Counter {
       channels = classifier.head;
     }
     const int64_t weights = int64_t{channels} * classifier.classes;
-    add({name + ".linear", "linear", channels, classifier.classes, 1, 1, weights + classifier.classes, weights});
+    add({name + ".linear", "linear", channels, classifier.classes, 1, 1, weights + classifier.classes,
+         weights});
   }
 
   Count take() { return std::move(count_); }

@@ -13,8 +13,8 @@ struct LayerCount {
   std::string kind;     // "conv 3x3", "pointwise", "sparse shift", "average pool", "squeeze-excite", "linear"
   int in = 0, out = 0;  // channels
   int height = 0, width = 0;  // px, of the output
-  int64_t params = 0;   // of the layer and the batch norm behind it; displacements are counted apart
-  int64_t madds = 0;    // of one image: conv and linear layers
+  int64_t params = 0;         // of the layer and the batch norm behind it; displacements are counted apart
+  int64_t madds = 0;          // of one image: conv and linear layers
   int64_t displacements = 0;  // two a channel of a shift layer
 };
 

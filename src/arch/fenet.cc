@@ -10,18 +10,22 @@ class Builder {
   Builder(Arch& arch, const FeNetOptions& options) : arch_(arch), options_(options) {}
 
   void add(Unit unit) {
-    arch_.units.push_back({arch_.units.empty() ? "stem" : "units." + std::to_string(arch_.units.size() - 1), unit});
+    arch_.units.push_back(
+        {arch_.units.empty() ? "stem" : "units." + std::to_string(arch_.units.size() - 1), unit});
   }
 
   void bottleneck(int in, int first, int expansion, int out, Spatial spatial) {
     const int width = in - first;
     add(InvertedBottleneck{in, first, expansion * (options_.expand_output && first == 0 ? out : width), out,
-                           spatial, first > 0 ? Shortcut::kIdentity : Shortcut::kNone, options_.squeeze ? 8 : 0});
+                           spatial, first > 0 ? Shortcut::kIdentity : Shortcut::kNone,
+                           options_.squeeze ? 8 : 0});
   }
 
-  // Progressive mixing: unit 1 updates the last in / 2^(units-1) channels, the next twice as many, the last takes all.
+  // Progressive mixing: unit 1 updates the last in / 2^(units-1) channels, the next twice as many, the last
+  // takes all.
   void block(int units, int in, int out, Spatial last) {
-    for (int unit = 0; unit < units - 1; ++unit) bottleneck(in, in - (in >> (units - 1 - unit)), 6, in, Spatial::kShift);
+    for (int unit = 0; unit < units - 1; ++unit)
+      bottleneck(in, in - (in >> (units - 1 - unit)), 6, in, Spatial::kShift);
     bottleneck(in, 0, 6, out, last);
   }
 

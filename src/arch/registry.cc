@@ -38,8 +38,10 @@ void add_fenets(std::vector<Row>& rows) {
   }
   add("fenet_1.0_released", {1.0, 1932, false, false, true}, 0, 418e6);
   add("fenet_1.375_released", {1.375, 1932, false, false, true}, 0, 773e6);
-  for (const Width& w : widths) add(std::string("fenet_cifar_") + w.name, {w.width, w.head, false, true}, 0, 0);
-  for (const Width& w : widths) add(std::string("fenet_cifar_se_") + w.name, {w.width, w.head, true, true}, 0, 0);
+  for (const Width& w : widths)
+    add(std::string("fenet_cifar_") + w.name, {w.width, w.head, false, true}, 0, 0);
+  for (const Width& w : widths)
+    add(std::string("fenet_cifar_se_") + w.name, {w.width, w.head, true, true}, 0, 0);
 }
 
 void add_shiftresnets(std::vector<Row>& rows) {
@@ -100,7 +102,8 @@ Arch make_arch(const std::string& name, int classes) {
   const Row* closest = nullptr;
   for (const Row& row : rows()) {
     if (row.entry.name == name) return row.make(classes > 0 ? classes : row.entry.classes);
-    if (!closest || edit_distance(name, row.entry.name) < edit_distance(name, closest->entry.name)) closest = &row;
+    if (!closest || edit_distance(name, row.entry.name) < edit_distance(name, closest->entry.name))
+      closest = &row;
   }
   throw Error(ErrorCode::kNotFound, "model " + name,
               "there is none of that name; did you mean " + closest->entry.name +

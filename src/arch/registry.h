@@ -10,8 +10,8 @@ namespace fewshift {
 
 struct RegistryEntry {
   std::string name;
-  int classes;               // by default
-  double published_params;   // 0 where no paper or design names them
+  int classes;              // by default
+  double published_params;  // 0 where no paper or design names them
   double published_madds;
 };
 

@@ -11,10 +11,10 @@ Arch shiftresnet(const std::string& name, int depth, int expansion, int classes)
   for (int out : {16, 32, 64}) {
     for (int unit = 0; unit < units_a_stage; ++unit) {
       const bool same = in == out;
-      arch.units.push_back({"units." + std::to_string(arch.units.size() - 1),
-                            InvertedBottleneck{in, 0, expansion * out, out,
-                                               same ? Spatial::kShift : Spatial::kStridedShift,
-                                               same ? Shortcut::kIdentity : Shortcut::kProjection}});
+      arch.units.push_back(
+          {"units." + std::to_string(arch.units.size() - 1),
+           InvertedBottleneck{in, 0, expansion * out, out, same ? Spatial::kShift : Spatial::kStridedShift,
+                              same ? Shortcut::kIdentity : Shortcut::kProjection}});
       in = out;
     }
   }

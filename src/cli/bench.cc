@@ -26,10 +26,13 @@ struct Options {
   bool json = false;
 };
 
-double seconds(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+double seconds(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
 
 // Multiply-adds a second of all threads at once, from registers alone.
-__attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"))) float multiply_add(int64_t rounds) {
+__attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"))) float multiply_add(
+    int64_t rounds) {
   constexpr int kVectors = 12;
   typedef float Vector __attribute__((vector_size(64)));
   Vector sums[kVectors] = {}, a, b;
@@ -68,8 +71,10 @@ int run(const Options& o) {
     fix_random_shifts(network, std::vector<double>(network->shifts().size(), o.sparsity), 0);
   }
   const auto images = torch::randn({o.batch, 3, size, size}).contiguous(at::MemoryFormat::ChannelsLast);
-  const auto labels = torch::randint(std::get<Classifier>(arch.units.back().unit).classes, {o.batch}, torch::kLong);
-  torch::optim::SGD optimiser(network->parameters(), torch::optim::SGDOptions(0.01).momentum(0.9).nesterov(true));
+  const auto labels =
+      torch::randint(std::get<Classifier>(arch.units.back().unit).classes, {o.batch}, torch::kLong);
+  torch::optim::SGD optimiser(network->parameters(),
+                              torch::optim::SGDOptions(0.01).momentum(0.9).nesterov(true));
   std::vector<double> times;
   for (int step = 0; step < o.steps + 3; ++step) {
     const auto begin = Clock::now();
@@ -87,18 +92,25 @@ int run(const Options& o) {
   getrusage(RUSAGE_SELF, &usage);
   const double memory = static_cast<double>(usage.ru_maxrss) / 1024;
   if (o.json) {
-    std::cout << nlohmann::json{{"model", o.train},          {"size", size},
-                                {"batch", o.batch},          {"threads", threads(o.threads)},
-                                {"fused", o.fused == "on"},  {"images_per_s", speed},
+    std::cout << nlohmann::json{{"model", o.train},
+                                {"size", size},
+                                {"batch", o.batch},
+                                {"threads", threads(o.threads)},
+                                {"fused", o.fused == "on"},
+                                {"images_per_s", speed},
                                 {"images_per_s_best", o.batch / times.front()},
-                                {"gflops", gflops},          {"peak_gflops", peak},
-                                {"peak_fraction", gflops / peak}, {"peak_memory_mb", memory}}
+                                {"gflops", gflops},
+                                {"peak_gflops", peak},
+                                {"peak_fraction", gflops / peak},
+                                {"peak_memory_mb", memory}}
                      .dump()
               << '\n';
   } else {
-    std::printf("%s  %d px  batch %d  %d threads: %.1f images/s (best %.1f)  %.1f GFLOP/s, %.0f%% of the peak of %.0f  %.0f MB\n",
-                o.train.c_str(), size, o.batch, threads(o.threads), speed, o.batch / times.front(), gflops,
-                100 * gflops / peak, peak, memory);
+    std::printf(
+        "%s  %d px  batch %d  %d threads: %.1f images/s (best %.1f)  %.1f GFLOP/s, %.0f%% of the peak of "
+        "%.0f  %.0f MB\n",
+        o.train.c_str(), size, o.batch, threads(o.threads), speed, o.batch / times.front(), gflops,
+        100 * gflops / peak, peak, memory);
   }
   return kDone;
 }
@@ -107,18 +119,24 @@ int run(const Options& o) {
 
 Action bench_command(CLI::App& command) {
   auto o = std::make_shared<Options>();
-  command.add_option("--train", o->train, "Network whose training step is measured, on random pictures")->required();
+  command.add_option("--train", o->train, "Network whose training step is measured, on random pictures")
+      ->required();
   command.add_option("--batch", o->batch, "Pictures a step (64)")->check(CLI::Range(2, 65536));
-  command.add_option("--size", o->size, "Input size in px (default: the network's own)")->check(CLI::Range(8, 1024));
+  command.add_option("--size", o->size, "Input size in px (default: the network's own)")
+      ->check(CLI::Range(8, 1024));
   command.add_option("--threads", o->threads, "Of the arithmetic (all cores)")->check(CLI::Range(0, 1024));
-  command.add_option("--steps", o->steps, "Steps measured, after three that are not (15)")->check(CLI::Range(1, 100000));
-  command.add_option("--shift-sparsity", o->sparsity, "Fixed random shifts of this sparsity (default: all learn, +-1.5 px)")
+  command.add_option("--steps", o->steps, "Steps measured, after three that are not (15)")
+      ->check(CLI::Range(1, 100000));
+  command
+      .add_option("--shift-sparsity", o->sparsity,
+                  "Fixed random shifts of this sparsity (default: all learn, +-1.5 px)")
       ->check(CLI::Range(0.0, 1.0));
   command.add_option("--fused", o->fused, "on, or off: batch norm, ReLU and shift as three operators")
       ->check(CLI::IsMember({"on", "off"}));
   command.add_flag("--json", o->json, "One JSON object on standard output");
   command.footer(
-      "A step is forward, backward and SGD; the median of the steps counts. The peak is that of fp32 multiply-adds on\n"
+      "A step is forward, backward and SGD; the median of the steps counts. The peak is that of fp32 "
+      "multiply-adds on\n"
       "as many threads, measured in the same run; the share of it counts useful operations alone.");
   return [o] { return run(*o); };
 }

@@ -1,6 +1,5 @@
-// The commands of `fewshift`. Each function declares its options on `command` and returns what to run once they are
-// parsed; what that returns is the exit code.
-// SPDX-License-Identifier: Apache-2.0
+// The commands of `fewshift`. Each function declares its options on `command` and returns what to run once
+// they are parsed; what that returns is the exit code. SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <CLI/CLI.hpp>
 

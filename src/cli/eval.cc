@@ -32,24 +32,27 @@ int run(const Options& o) {
   if (!pictures) throw Error(ErrorCode::kNotFound, o.data, "has neither test/ nor val/ to measure on");
   if (data.class_names != model.info.class_names) {
     throw Error(ErrorCode::kInvalidArgument, o.data,
-                "its classes are not those of the model (" + std::to_string(data.class_names.size()) + " and " +
-                    std::to_string(model.info.class_names.size()) + " of them)");
+                "its classes are not those of the model (" + std::to_string(data.class_names.size()) +
+                    " and " + std::to_string(model.info.class_names.size()) + " of them)");
   }
   EvaluateOptions options;
   options.batch = o.batch;
   options.workers = threads(0);
   options.preprocess = model.info.preprocess;
   const Evaluation result = evaluate(model.network, pictures, options);
-  for (const auto& [name, reason] : result.broken) std::fprintf(stderr, "skipped a broken picture: %s\n", reason.c_str());
+  for (const auto& [name, reason] : result.broken)
+    std::fprintf(stderr, "skipped a broken picture: %s\n", reason.c_str());
   if (o.json) {
-    std::cout << nlohmann::json{{"top1", result.top1},     {"top5", result.top5}, {"images", result.images},
-                                {"loss", result.loss},     {"split", split},      {"broken_images", result.broken.size()},
+    std::cout << nlohmann::json{{"top1", result.top1},      {"top5", result.top5},
+                                {"images", result.images},  {"loss", result.loss},
+                                {"split", split},           {"broken_images", result.broken.size()},
                                 {"model", model.info.model}}
                      .dump()
               << '\n';
   } else {
-    std::printf("%s on %ld pictures of %s/: top-1 %.2f%%  top-5 %.2f%%  loss %.4f\n", model.info.model.c_str(),
-                result.images, split, 100 * result.top1, 100 * result.top5, result.loss);
+    std::printf("%s on %ld pictures of %s/: top-1 %.2f%%  top-5 %.2f%%  loss %.4f\n",
+                model.info.model.c_str(), result.images, split, 100 * result.top1, 100 * result.top5,
+                result.loss);
   }
   return kDone;
 }
@@ -62,7 +65,8 @@ Action eval_command(CLI::App& command) {
   command.add_option("--data", o->data, "Folder with test/, or else val/")->required();
   command.add_option("--batch", o->batch, "Pictures at a time (100)")->check(CLI::Range(1, 65536));
   command.add_option("--threads", o->threads, "Of the arithmetic (all cores)")->check(CLI::Range(0, 1024));
-  command.add_flag("--json", o->json, "One JSON object on standard output: top1, top5 (0 to 1), images, loss");
+  command.add_flag("--json", o->json,
+                   "One JSON object on standard output: top1, top5 (0 to 1), images, loss");
   command.footer("Measures on test/ if there is one, else on val/, and says which.");
   return [o] { return run(*o); };
 }

@@ -45,8 +45,9 @@ json describe(const TrainedModel& model, const Count& total) {
   json layers = json::array();
   size_t shift_index = 0;
   for (const LayerCount& layer : total.layers) {
-    json row = {{"name", layer.name}, {"kind", layer.kind},     {"in", layer.in},        {"out", layer.out},
-                {"height", layer.height}, {"width", layer.width}, {"params", layer.params}, {"madds", layer.madds}};
+    json row = {{"name", layer.name},     {"kind", layer.kind},     {"in", layer.in},
+                {"out", layer.out},       {"height", layer.height}, {"width", layer.width},
+                {"params", layer.params}, {"madds", layer.madds}};
     if (const auto found = shifts.find(layer.name); found != shifts.end()) {
       row["shift_sparsity"] = shares[shift_index++];
       row["displacements"] = rows_of(found->second->displacement);
@@ -68,7 +69,8 @@ json describe(const TrainedModel& model, const Count& total) {
             {"to_another_shift", change.moved},
             {"to_zero", change.to_zero},
             {"from_zero", change.from_zero}}},
-          {"histogram", {{"start", histogram_of(model.network, true)}, {"end", histogram_of(model.network, false)}}},
+          {"histogram",
+           {{"start", histogram_of(model.network, true)}, {"end", histogram_of(model.network, false)}}},
           {"notes", model.info.notes},
           {"layers", layers}};
 }
@@ -100,8 +102,8 @@ void print_histogram(const Network& network, bool at_start) {
 void print(const TrainedModel& model, const Count& total) {
   std::printf("%s  %d px  %zu classes  (%s)\n", model.info.model.c_str(), model.info.preprocess.size,
               model.info.class_names.size(), model.path.string().c_str());
-  std::printf("%-20s %-14s %11s %9s %11s %10s %9s\n", "layer", "kind", "channels", "output", "parameters", "M-Adds",
-              "sparsity");
+  std::printf("%-20s %-14s %11s %9s %11s %10s %9s\n", "layer", "kind", "channels", "output", "parameters",
+              "M-Adds", "sparsity");
   const auto shares = layer_sparsity(model.network);
   size_t shift_index = 0;
   for (const LayerCount& layer : total.layers) {
@@ -143,7 +145,8 @@ Action inspect_command(CLI::App& command) {
   command.add_option("MODEL", *path, "RUN folder (its best epoch) or a checkpoint")->required();
   command.add_flag("--json", *as_json, "One JSON object on standard output, with every displacement");
   command.footer(
-      "Sparsity is the share of a layer's channels that do not move: whose displacement rounds to (0,0). A shift of\n"
+      "Sparsity is the share of a layer's channels that do not move: whose displacement rounds to (0,0). A "
+      "shift of\n"
       "(dy,dx) means that the channel is read dy rows below and dx columns to the right.");
   return [path, as_json] { return run(*path, *as_json); };
 }

@@ -35,7 +35,8 @@ const char* const kFooter =
     "  fewshift predict runs/first photo.jpg\n"
     "  fewshift inspect runs/first\n"
     "my_pictures holds train/CLASS/*.jpg and, if you have them, val/CLASS and test/CLASS.\n"
-    "`fewshift COMMAND --help` explains each. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted and saved.";
+    "`fewshift COMMAND --help` explains each. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted "
+    "and saved.";
 
 int fail(const std::string& message) {
   std::cerr << "fewshift: " << message.substr(0, message.find('\n')) << '\n';
@@ -57,8 +58,8 @@ int run(const Action& action) {
 }
 
 int main(int argc, char** argv) {
-  // Activations are tens of megabytes and come and go at every step: keep them, rather than ask the system for fresh,
-  // unmapped pages each time.
+  // Activations are tens of megabytes and come and go at every step: keep them, rather than ask the system
+  // for fresh, unmapped pages each time.
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 2'000'000'000);
 
@@ -84,4 +85,6 @@ int main(int argc, char** argv) {
 }  // namespace
 }  // namespace fewshift::cli
 
-int main(int argc, char** argv) { return fewshift::cli::main(argc, argv); }
+int main(int argc, char** argv) {
+  return fewshift::cli::main(argc, argv);
+}

@@ -37,7 +37,8 @@ Action models_command(CLI::App& command) {
   auto json = std::make_shared<bool>(false);
   command.add_flag("--json", *json, "One JSON list on standard output");
   command.footer(
-      "Parameters are those of convolutions, batch norms and linear layers; the displacements, two a shifted\n"
+      "Parameters are those of convolutions, batch norms and linear layers; the displacements, two a "
+      "shifted\n"
       "channel, come on top (`fewshift inspect` counts them). M-Adds are multiply-adds of one picture.");
   return [json] { return run(*json); };
 }

@@ -34,7 +34,8 @@ std::vector<std::string> expand(const std::vector<std::string>& named) {
     }
     const size_t before = files.size();
     for (const auto& entry : fs::recursive_directory_iterator(name)) {
-      if (entry.is_regular_file() && has_image_extension(entry.path())) files.push_back(entry.path().string());
+      if (entry.is_regular_file() && has_image_extension(entry.path()))
+        files.push_back(entry.path().string());
     }
     if (files.size() == before) throw Error(ErrorCode::kNotFound, name, "there is no picture in this folder");
     std::sort(files.begin() + static_cast<std::ptrdiff_t>(before), files.end());
@@ -52,7 +53,8 @@ std::vector<Scored> classify(TrainedModel& model, const Image& image, int top) {
   const int size = model.info.preprocess.size;
   torch::Tensor input = torch::empty({1, size, size, 3});
   preprocess(image, model.info.preprocess, input.mutable_data_ptr<float>());
-  const torch::Tensor scores = torch::softmax(model.network->forward(input.permute({0, 3, 1, 2})).to(torch::kDouble), 1)[0];
+  const torch::Tensor scores =
+      torch::softmax(model.network->forward(input.permute({0, 3, 1, 2})).to(torch::kDouble), 1)[0];
   const auto [values, classes] = scores.topk(std::min<int64_t>(top, scores.size(0)));
   std::vector<Scored> result;
   for (int64_t k = 0; k < values.size(0); ++k) {
@@ -83,7 +85,8 @@ int run(const Options& o) {
     }
   }
   if (o.json) {
-    std::cout << nlohmann::json{{"predictions", predictions}}.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)
+    std::cout << nlohmann::json{{"predictions", predictions}}.dump(-1, ' ', false,
+                                                                   nlohmann::json::error_handler_t::replace)
               << '\n';
   }
   return failed ? kFailed : kDone;
@@ -99,7 +102,8 @@ Action predict_command(CLI::App& command) {
   command.add_option("--threads", o->threads, "Of the arithmetic (all cores)")->check(CLI::Range(0, 1024));
   command.add_flag("--json", o->json, "One JSON object on standard output");
   command.footer(
-      "Scores are probabilities (softmax). A picture that cannot be read is named on standard error; the others are\n"
+      "Scores are probabilities (softmax). A picture that cannot be read is named on standard error; the "
+      "others are\n"
       "classified all the same, and the exit code is 1.");
   return [o] { return run(*o); };
 }

@@ -26,7 +26,8 @@ std::string duration(double seconds) {
 std::string figures(const StepReport& r) {
   char text[160];
   std::snprintf(text, sizeof text, "%5.0f images/s  loss %.3f  top-1 %4.1f%%  sparsity %4.1f%%  %s left",
-                r.images_per_s, r.loss, 100 * r.top1, 100 * r.shift_sparsity, duration(r.seconds_left).c_str());
+                r.images_per_s, r.loss, 100 * r.top1, 100 * r.shift_sparsity,
+                duration(r.seconds_left).c_str());
   return text;
 }
 
@@ -42,7 +43,9 @@ Progress::Progress()
       colour_(terminal_ && !std::getenv("NO_COLOR")),
       last_(Clock::now() - std::chrono::hours(1)) {}
 
-Progress::~Progress() { clear_bar(); }
+Progress::~Progress() {
+  clear_bar();
+}
 
 void Progress::clear_bar() {
   if (bar_shown_) std::fputs("\r\033[K", stderr);
@@ -68,7 +71,8 @@ void Progress::on_step(const StepReport& r) {
   const int room = terminal_width() - static_cast<int>(std::string(head).size() + tail.size()) - 4;
   std::string bar;
   if (room >= 8) {
-    const int width = std::min(room, 40), filled = static_cast<int>(width * r.step / std::max<int64_t>(1, r.steps));
+    const int width = std::min(room, 40),
+              filled = static_cast<int>(width * r.step / std::max<int64_t>(1, r.steps));
     for (int k = 0; k < width; ++k) bar += k < filled ? "━" : "─";
     if (colour_) bar = "\033[36m" + bar + "\033[0m";
   }
@@ -81,7 +85,8 @@ void Progress::on_epoch(const EpochReport& r) {
   clear_bar();
   std::fprintf(stderr, "epoch %ld/%ld  loss %.3f  top-1 %4.1f%%", r.epoch, r.epochs, r.train_loss,
                100 * r.train_top1);
-  if (r.val_top1 >= 0) std::fprintf(stderr, "  val loss %.3f  val top-1 %4.1f%%", r.val_loss, 100 * r.val_top1);
+  if (r.val_top1 >= 0)
+    std::fprintf(stderr, "  val loss %.3f  val top-1 %4.1f%%", r.val_loss, 100 * r.val_top1);
   std::fprintf(stderr, "  sparsity %4.1f%%  %.0f images/s  %s%s\n", 100 * r.shift_sparsity, r.images_per_s,
                duration(r.seconds).c_str(), r.best && r.val_top1 >= 0 ? "  best" : "");
 }

@@ -13,6 +13,8 @@ inline int threads(int asked) {
   return asked > 0 ? asked : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
-inline void set_threads(int asked) { at::set_num_threads(threads(asked)); }
+inline void set_threads(int asked) {
+  at::set_num_threads(threads(asked));
+}
 
 }  // namespace fewshift::cli

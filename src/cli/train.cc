@@ -39,7 +39,8 @@ Recipe gather(const Options& o) {
   for (const std::string& assignment : o.set) {
     const size_t equals = assignment.find('=');
     if (equals == std::string::npos) {
-      throw Error(ErrorCode::kInvalidArgument, "--set " + assignment, "must be FIELD=VALUE, as in shift.rate=0.02");
+      throw Error(ErrorCode::kInvalidArgument, "--set " + assignment,
+                  "must be FIELD=VALUE, as in shift.rate=0.02");
     }
     set_field(recipe, assignment.substr(0, equals), assignment.substr(equals + 1));
   }
@@ -107,7 +108,8 @@ int run(const Options& o) {
 Action train_command(CLI::App& command) {
   auto o = std::make_shared<Options>();
   command.add_option("--model", o->model, "Network, as `fewshift models` lists them");
-  command.add_option("--data", o->data, "Image folder (train/CLASS/*.jpg, val/ and test/ beside it) or CIFAR binaries");
+  command.add_option("--data", o->data,
+                     "Image folder (train/CLASS/*.jpg, val/ and test/ beside it) or CIFAR binaries");
   command.add_option("--out", o->out, "RUN folder to make (with --resume: to continue)")->required();
   command.add_option("--recipe", o->recipe, "TOML file of settings; RUN/config.toml of another run is one");
   command.add_option("--set", o->set, "FIELD=VALUE: any one setting of the recipe, as in shift.rate=0.02");
@@ -115,16 +117,20 @@ Action train_command(CLI::App& command) {
   command.add_option("--epochs", o->epochs, "Walks through the training pictures (30)");
   command.add_option("--batch", o->batch, "Pictures a step (64)");
   command.add_option("--lr", o->learning_rate, "Highest learning rate (0.1)");
-  command.add_option("--shift-sparsity", o->sparsity, "Share of channels that shall end unshifted, 0 to 1 (0.6)");
+  command.add_option("--shift-sparsity", o->sparsity,
+                     "Share of channels that shall end unshifted, 0 to 1 (0.6)");
   command.add_option("--shift-penalty", o->penalty, "Lambda of the L1 shift penalty, instead of a target");
   command.add_option("--shift", o->shift, "ssl: learned shifts; random: fixed ones, as a control");
-  command.add_option("--shift-from", o->shift_from, "With --shift random: the run whose sparsity by layer is taken");
+  command.add_option("--shift-from", o->shift_from,
+                     "With --shift random: the run whose sparsity by layer is taken");
   command.add_option("--seed", o->seed, "Of weights, order, augmentation and shifts (0)");
   command.add_option("--threads", o->threads, "Of the arithmetic (all cores)");
   command.add_flag("--resume", o->resume, "Continue RUN where it stopped; its recipe stays as it is");
   command.footer(
-      "RUN gets config.toml (every setting, explained), metrics.jsonl, log.txt, best.safetensors, last.safetensors\n"
-      "and state.safetensors. Ctrl-C saves and stops; after that, or after a crash, --resume goes on as if nothing\n"
+      "RUN gets config.toml (every setting, explained), metrics.jsonl, log.txt, best.safetensors, "
+      "last.safetensors\n"
+      "and state.safetensors. Ctrl-C saves and stops; after that, or after a crash, --resume goes on as if "
+      "nothing\n"
       "had happened. Where val/ is missing, a tenth of train/ takes its place; test/ is never looked at.");
   return [o] { return run(*o); };
 }

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
-#include <tuple>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "core/error.h"
 #include "core/file.h"
@@ -18,10 +18,9 @@ using nlohmann::json;
 constexpr uint64_t kMaxHeader = 100'000'000;
 
 int64_t item_bytes(const std::string& dtype) {
-  static const std::map<std::string, int64_t> sizes = {{"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"I16", 2},
-                                                       {"U16", 2},  {"F16", 2}, {"BF16", 2}, {"I32", 4},
-                                                       {"U32", 4},  {"F32", 4}, {"F64", 8}, {"I64", 8},
-                                                       {"U64", 8}};
+  static const std::map<std::string, int64_t> sizes = {
+      {"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"I16", 2}, {"U16", 2}, {"F16", 2}, {"BF16", 2},
+      {"I32", 4},  {"U32", 4}, {"F32", 4}, {"F64", 8}, {"I64", 8}, {"U64", 8}};
   const auto found = sizes.find(dtype);
   return found == sizes.end() ? 0 : found->second;
 }
@@ -39,7 +38,8 @@ Header parse_header(const std::string& bytes, const std::string& where) {
   if (length > kMaxHeader || length > bytes.size() - 8) {
     fail("not a safetensors file, or cut off: its header claims " + std::to_string(length) + " bytes");
   }
-  json fields = json::parse(bytes.begin() + 8, bytes.begin() + 8 + static_cast<std::ptrdiff_t>(length), nullptr, false);
+  json fields =
+      json::parse(bytes.begin() + 8, bytes.begin() + 8 + static_cast<std::ptrdiff_t>(length), nullptr, false);
   if (!fields.is_object()) fail("corrupted header: not a JSON object");
   return {std::move(fields), 8 + length};
 }
@@ -72,14 +72,16 @@ Extent parse_tensor(const json& field, const std::string& name, const std::strin
     if (!side.is_number_integer()) fail("a shape that is not of whole numbers");
     tensor.shape.push_back(side.get<int64_t>());
   }
-  if (!field.contains("data_offsets") || !field["data_offsets"].is_array() || field["data_offsets"].size() != 2 ||
-      !field["data_offsets"][0].is_number_unsigned() || !field["data_offsets"][1].is_number_unsigned()) {
+  if (!field.contains("data_offsets") || !field["data_offsets"].is_array() ||
+      field["data_offsets"].size() != 2 || !field["data_offsets"][0].is_number_unsigned() ||
+      !field["data_offsets"][1].is_number_unsigned()) {
     fail("no data_offsets");
   }
   const Extent extent{field["data_offsets"][0].get<uint64_t>(), field["data_offsets"][1].get<uint64_t>()};
   if (extent.begin > extent.end || extent.end > data_bytes) fail("its bytes lie outside the file (cut off?)");
   const int64_t expected = shape_bytes(tensor.shape, item);
-  if (expected < 0 || static_cast<uint64_t>(expected) != extent.end - extent.begin) fail("its bytes do not fit its shape");
+  if (expected < 0 || static_cast<uint64_t>(expected) != extent.end - extent.begin)
+    fail("its bytes do not fit its shape");
   return extent;
 }
 
@@ -94,7 +96,8 @@ SafeTensors parse_safetensors(const std::string& bytes, const std::string& where
     if (name == "__metadata__") {
       if (!field.is_object()) throw Error(ErrorCode::kCorrupt, where, "corrupted header: __metadata__");
       for (const auto& [key, value] : field.items()) {
-        if (!value.is_string()) throw Error(ErrorCode::kCorrupt, where, "corrupted header: __metadata__." + key);
+        if (!value.is_string())
+          throw Error(ErrorCode::kCorrupt, where, "corrupted header: __metadata__." + key);
         file.metadata[key] = value.get<std::string>();
       }
       continue;
@@ -105,11 +108,13 @@ SafeTensors parse_safetensors(const std::string& bytes, const std::string& where
     extents.push_back(extent);
     file.tensors[name] = std::move(tensor);
   }
-  std::sort(extents.begin(), extents.end(),
-            [](const Extent& a, const Extent& b) { return std::tie(a.begin, a.end) < std::tie(b.begin, b.end); });
+  std::sort(extents.begin(), extents.end(), [](const Extent& a, const Extent& b) {
+    return std::tie(a.begin, a.end) < std::tie(b.begin, b.end);
+  });
   uint64_t at = 0;
   for (const Extent& extent : extents) {
-    if (extent.begin != at) throw Error(ErrorCode::kCorrupt, where, "corrupted header: tensors overlap or leave holes");
+    if (extent.begin != at)
+      throw Error(ErrorCode::kCorrupt, where, "corrupted header: tensors overlap or leave holes");
     at = extent.end;
   }
   if (at != data_bytes) throw Error(ErrorCode::kCorrupt, where, "bytes behind the last tensor, or cut off");
@@ -125,7 +130,8 @@ std::string format_safetensors(const SafeTensors& file) {
   if (!file.metadata.empty()) header["__metadata__"] = file.metadata;
   uint64_t at = 0;
   for (const auto& [name, tensor] : file.tensors) {
-    header[name] = {{"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {at, at + tensor.bytes.size()}}};
+    header[name] = {
+        {"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {at, at + tensor.bytes.size()}}};
     at += tensor.bytes.size();
   }
   std::string text = header.dump(-1, ' ', false, json::error_handler_t::replace);

@@ -10,9 +10,9 @@
 namespace fewshift {
 
 struct RawTensor {
-  std::string dtype;           // "F32", "F64", "I64", "U8", ...
+  std::string dtype;  // "F32", "F64", "I64", "U8", ...
   std::vector<int64_t> shape;
-  std::string bytes;           // little-endian, row-major
+  std::string bytes;  // little-endian, row-major
 };
 
 struct SafeTensors {
@@ -20,8 +20,8 @@ struct SafeTensors {
   std::map<std::string, std::string> metadata;
 };
 
-// Throws Error (kCorrupt, naming the tensor or field): a header longer than the file or than 100 MB, not JSON, sizes
-// that do not fit the shape, offsets that leave the file, overlap or leave holes.
+// Throws Error (kCorrupt, naming the tensor or field): a header longer than the file or than 100 MB, not
+// JSON, sizes that do not fit the shape, offsets that leave the file, overlap or leave holes.
 SafeTensors parse_safetensors(const std::string& bytes, const std::string& where);
 SafeTensors read_safetensors(const std::filesystem::path& path);
 

@@ -13,15 +13,15 @@
 namespace fewshift {
 
 struct Batch {
-  int64_t size = 0;               // pictures in it: `batch`, fewer at the end of an epoch or where some were broken
-  std::vector<float> images;      // [size][S][S][3] (channels last), normalised
-  std::vector<int64_t> labels;    // [size]
-  std::vector<size_t> indices;    // [size], in the data set
+  int64_t size = 0;  // pictures in it: `batch`, fewer at the end of an epoch or where some were broken
+  std::vector<float> images;    // [size][S][S][3] (channels last), normalised
+  std::vector<int64_t> labels;  // [size]
+  std::vector<size_t> indices;  // [size], in the data set
 };
 
 struct LoaderOptions {
   int batch = 64;
-  int workers = 2;      // threads; at least 1
+  int workers = 2;  // threads; at least 1
   uint64_t seed = 0;
   bool shuffle = false;    // an order that depends on (seed, epoch) alone
   bool drop_last = false;  // leave out the last, smaller batch of an epoch (never the only one)
@@ -33,12 +33,12 @@ struct LoaderOptions {
 class Loader {
  public:
   Loader(std::shared_ptr<const Dataset> dataset, const LoaderOptions& options);
-  ~Loader();  // stops the workers
+  ~Loader();               // stops the workers
   size_t batches() const;  // in an epoch
   // Begins `epoch` (from 0) at batch `first`; the batches are the same as those of an epoch begun at 0.
   void start(uint64_t epoch, size_t first = 0);
-  // The next batch, in order; false at the end of the epoch. Never an empty batch. Throws Error where every picture of
-  // an epoch is broken, naming the first.
+  // The next batch, in order; false at the end of the epoch. Never an empty batch. Throws Error where every
+  // picture of an epoch is broken, naming the first.
   bool next(Batch& batch);
   // Name -> reason, of the pictures left out so far.
   std::map<std::string, std::string> broken() const;

@@ -12,15 +12,15 @@
 namespace fewshift {
 
 struct DataOptions {
-  uint64_t seed = 0;        // of the split, where val/ is missing
-  double val_share = 0.1;   // of train/ that becomes val where val/ is missing; 0: no val at all
-  int min_side = 0;         // decode_image's
+  uint64_t seed = 0;                     // of the split, where val/ is missing
+  double val_share = 0.1;                // of train/ that becomes val where val/ is missing; 0: no val at all
+  int min_side = 0;                      // decode_image's
   size_t cache_bytes = size_t{2} << 30;  // decoded pictures kept in memory, all three sets together
 };
 
 // Any of the three may be null, but not all.
 struct Data {
-  std::string format;  // "image folder", "CIFAR-10 binary", "CIFAR-100 binary"
+  std::string format;                    // "image folder", "CIFAR-10 binary", "CIFAR-100 binary"
   std::vector<std::string> class_names;  // readable: from class_names.txt where there is one
   std::shared_ptr<const Dataset> train, val, test;
   bool val_from_train = false;  // val is a seeded part of train/
@@ -28,12 +28,12 @@ struct Data {
 
 // Image folder: DIR/train/CLASS/*.jpg, with val/ and test/ beside it or not; classes in byte order of their
 // folders; pictures in byte order of their paths, any depth below CLASS. val/ and test/ may lack a class of
-// train/, but have none that train/ has not. DIR/class_names.txt: lines FOLDER<tab>NAME, or one NAME a line in
-// class order. CIFAR-10 binary: data_batch_1..5.bin, test_batch.bin, batches.meta.txt; CIFAR-100 binary:
+// train/, but have none that train/ has not. DIR/class_names.txt: lines FOLDER<tab>NAME, or one NAME a line
+// in class order. CIFAR-10 binary: data_batch_1..5.bin, test_batch.bin, batches.meta.txt; CIFAR-100 binary:
 // train.bin, test.bin, fine_label_names.txt (fine labels).
-// Throws Error, naming the path: no such folder; neither layout; no train/ and no val/ and no test/; fewer than
-// two classes; a class folder of train/ with no picture in it; a .bin whose size is not a whole number of
-// records, or with a label out of range.
+// Throws Error, naming the path: no such folder; neither layout; no train/ and no val/ and no test/; fewer
+// than two classes; a class folder of train/ with no picture in it; a .bin whose size is not a whole number
+// of records, or with a label out of range.
 Data open_data(const std::filesystem::path& folder, const DataOptions& options);
 
 }  // namespace fewshift

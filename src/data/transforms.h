@@ -21,6 +21,7 @@ struct Augment {
 };
 
 // Writes the augmented, normalised picture, out: [size][size][3].
-void augment(const Image& image, const Augment& augment, const Preprocess& preprocess, Random random, float* out);
+void augment(const Image& image, const Augment& augment, const Preprocess& preprocess, Random random,
+             float* out);
 
 }  // namespace fewshift

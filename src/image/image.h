@@ -7,8 +7,8 @@
 namespace fewshift {
 
 struct Image {
-  int width = 0;   // px
-  int height = 0;  // px
+  int width = 0;                // px
+  int height = 0;               // px
   std::vector<uint8_t> pixels;  // [height][width][3], RGB, 0 to 255
 };
 

@@ -20,8 +20,8 @@ struct Preprocess {
 // The usual recipe at `size` px: resize = size up to 64 px, size * 8 / 7 (224: 256) above.
 Preprocess default_preprocess(int size);
 
-// As one JSON object, and back. from_json throws Error (kCorrupt) naming the field that is missing or out of range
-// (size and resize from 1 to 4096, size <= resize; std > 0).
+// As one JSON object, and back. from_json throws Error (kCorrupt) naming the field that is missing or out of
+// range (size and resize from 1 to 4096, size <= resize; std > 0).
 std::string to_json(const Preprocess& preprocess);
 Preprocess preprocess_from_json(const std::string& json, const std::string& where);
 

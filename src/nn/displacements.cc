@@ -32,7 +32,9 @@ std::vector<float> grid(int64_t channels, Random& random) {
   return u;
 }
 
-torch::Tensor is_zero(const torch::Tensor& displacement) { return (displacement.detach().round() == 0).all(1); }
+torch::Tensor is_zero(const torch::Tensor& displacement) {
+  return (displacement.detach().round() == 0).all(1);
+}
 
 }  // namespace
 
@@ -108,7 +110,8 @@ ShiftChange shift_change(const Network& network) {
 std::map<std::pair<int64_t, int64_t>, int64_t> shift_histogram(const Network& network, bool at_start) {
   std::map<std::pair<int64_t, int64_t>, int64_t> histogram;
   for (const NamedShift& named : network->shifts()) {
-    const auto u = (at_start ? named.layer->start : named.layer->displacement.detach()).round().to(torch::kLong);
+    const auto u =
+        (at_start ? named.layer->start : named.layer->displacement.detach()).round().to(torch::kLong);
     const auto shifts = u.accessor<int64_t, 2>();
     for (int64_t c = 0; c < u.size(0); ++c) ++histogram[{shifts[c][0], shifts[c][1]}];
   }

@@ -12,16 +12,18 @@
 
 namespace fewshift {
 
-// "symmetric": uniform in [-reach, reach] both ways. "grid": the channels in equal groups over the 3x3 neighbourhood,
-// each spread evenly within its cell (the released code's start, made symmetric). "zero".
-// Sets `start` too. Throws Error (kInvalidArgument) on another name.
+// "symmetric": uniform in [-reach, reach] both ways. "grid": the channels in equal groups over the 3x3
+// neighbourhood, each spread evenly within its cell (the released code's start, made symmetric). "zero". Sets
+// `start` too. Throws Error (kInvalidArgument) on another name.
 void start_displacements(Network& network, const std::string& start, double reach, uint64_t seed);
 
-// Fixed shifts, never learned: in each layer the given share of channels (in [0,1], one a layer) stays, chosen at random;
-// every other channel moves to one of its eight neighbours at random. Displacements stop asking for gradients.
+// Fixed shifts, never learned: in each layer the given share of channels (in [0,1], one a layer) stays,
+// chosen at random; every other channel moves to one of its eight neighbours at random. Displacements stop
+// asking for gradients.
 void fix_random_shifts(Network& network, const std::vector<double>& layer_sparsity, uint64_t seed);
 
-// The share of channels whose rounded displacement is (0,0): of the network, and of each shift layer. 1 without any.
+// The share of channels whose rounded displacement is (0,0): of the network, and of each shift layer. 1
+// without any.
 double shift_sparsity(const Network& network);
 std::vector<double> layer_sparsity(const Network& network);
 

@@ -16,7 +16,8 @@ torch::Tensor SparseShiftImpl::forward(const torch::Tensor& x) {
     using torch::indexing::None;
     using torch::indexing::Slice;
     const torch::Tensor difference =
-        x.detach().index({Slice(), Slice(), Slice(None, None, stride), Slice(None, None, stride)}) - y.detach();
+        x.detach().index({Slice(), Slice(), Slice(None, None, stride), Slice(None, None, stride)}) -
+        y.detach();
     y.register_hook([difference, cost = removal_cost](const torch::Tensor& grad) {
       torch::NoGradGuard no_grad;
       cost.add_((grad * difference).sum({2, 3}).to(torch::kDouble).square().sum(0));
@@ -25,6 +26,8 @@ torch::Tensor SparseShiftImpl::forward(const torch::Tensor& x) {
   return y;
 }
 
-torch::Tensor SparseShiftImpl::shifts() const { return displacement.detach().round().to(torch::kLong); }
+torch::Tensor SparseShiftImpl::shifts() const {
+  return displacement.detach().round().to(torch::kLong);
+}
 
 }  // namespace fewshift

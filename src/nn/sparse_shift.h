@@ -17,8 +17,8 @@ struct SparseShiftImpl : torch::nn::Module {
   torch::Tensor start;         // buffer: the displacements that training began with
   int64_t stride;
 
-  // Where defined, [C] float64, the backward pass adds to it, image by image, the square of what it would do to the
-  // loss, to first order, if the channel were not shifted: (sum of dL/dy * (x - y))^2.
+  // Where defined, [C] float64, the backward pass adds to it, image by image, the square of what it would do
+  // to the loss, to first order, if the channel were not shifted: (sum of dL/dy * (x - y))^2.
   torch::Tensor removal_cost;
 };
 TORCH_MODULE(SparseShift);

@@ -28,7 +28,8 @@ Tensor norm_relu_shift(nn::BatchNorm2dImpl& norm, const Tensor& h, const SparseS
     norm.running_var.lerp_(variance * (pixels / std::max(1.0, pixels - 1)), momentum);
   }
   return fewshift::norm_relu_shift(h, norm.weight, norm.bias, mean, variance, norm.is_training(),
-                                   norm.options.eps(), shift ? shift->displacement : Tensor(), shift ? shift->stride : 1);
+                                   norm.options.eps(), shift ? shift->displacement : Tensor(),
+                                   shift ? shift->stride : 1);
 }
 
 struct ConvUnit : UnitModule {
@@ -105,7 +106,9 @@ struct ClassifierUnit : UnitModule {
 
 }  // namespace
 
-void set_fused(bool fused) { g_fused = fused; }
+void set_fused(bool fused) {
+  g_fused = fused;
+}
 
 ConvNormImpl::ConvNormImpl(int64_t in, int64_t out, int64_t kernel, int64_t stride) {
   conv = register_module(
@@ -113,7 +116,9 @@ ConvNormImpl::ConvNormImpl(int64_t in, int64_t out, int64_t kernel, int64_t stri
   norm = register_module("norm", nn::BatchNorm2d(out));
 }
 
-Tensor ConvNormImpl::forward(const Tensor& x) { return norm(conv(x)); }
+Tensor ConvNormImpl::forward(const Tensor& x) {
+  return norm(conv(x));
+}
 
 Tensor ConvNormImpl::forward_relu_shift(const Tensor& x, const SparseShift& shift) {
   return norm_relu_shift(*norm, conv(x), shift);
@@ -134,7 +139,9 @@ std::shared_ptr<UnitModule> make_unit(const Unit& unit) {
     std::shared_ptr<UnitModule> operator()(const InvertedBottleneck& u) {
       return std::make_shared<BottleneckUnit>(u);
     }
-    std::shared_ptr<UnitModule> operator()(const Classifier& u) { return std::make_shared<ClassifierUnit>(u); }
+    std::shared_ptr<UnitModule> operator()(const Classifier& u) {
+      return std::make_shared<ClassifierUnit>(u);
+    }
   };
   return std::visit(Visitor{}, unit);
 }

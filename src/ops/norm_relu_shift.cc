@@ -1,7 +1,7 @@
-// Of the hidden activation's many walks through memory (statistics, normalise, ReLU, shift, and back) only these are
-// left: forward, read twice and written once; backward, the gradient and h read, the masked gradient written, and once
-// more for batch norm's second round. What lies between stays in an image-sized buffer, in the cache.
-// SPDX-License-Identifier: Apache-2.0
+// Of the hidden activation's many walks through memory (statistics, normalise, ReLU, shift, and back) only
+// these are left: forward, read twice and written once; backward, the gradient and h read, the masked
+// gradient written, and once more for batch norm's second round. What lies between stays in an image-sized
+// buffer, in the cache. SPDX-License-Identifier: Apache-2.0
 #include "ops/norm_relu_shift.h"
 
 #include <ATen/Parallel.h>
@@ -28,13 +28,13 @@ FEWSHIFT_CLONES void add_moments(const float* x, int64_t pixels, int64_t C, floa
 }
 
 // z = relu(scale * h + bias)
-FEWSHIFT_CLONES void scale_relu(const float* h, int64_t pixels, int64_t C, const float* scale, const float* bias,
-                                float* z) {
+FEWSHIFT_CLONES void scale_relu(const float* h, int64_t pixels, int64_t C, const float* scale,
+                                const float* bias, float* z) {
   for (int64_t p = 0; p < pixels; ++p, h += C, z += C) {
 #pragma omp simd
     for (int64_t c = 0; c < C; ++c) {
       const float v = scale[c] * h[c] + bias[c];
-      z[c] = v > 0 ? v : 0;
+      z[c] = v < 0 ? 0 : v;  // NaN stays NaN
     }
   }
 }
@@ -54,8 +54,8 @@ FEWSHIFT_CLONES void mask_and_sum(const float* g, const float* z, const float* h
 }
 
 // d = a * d + b * h + c, by channel, in place.
-FEWSHIFT_CLONES void combine(float* d, const float* h, int64_t pixels, int64_t C, const float* a, const float* b,
-                             const float* k) {
+FEWSHIFT_CLONES void combine(float* d, const float* h, int64_t pixels, int64_t C, const float* a,
+                             const float* b, const float* k) {
   for (int64_t p = 0; p < pixels; ++p, d += C, h += C) {
 #pragma omp simd
     for (int64_t c = 0; c < C; ++c) d[c] = a[c] * d[c] + b[c] * h[c] + k[c];
@@ -84,7 +84,11 @@ struct Geometry {
 
 Geometry geometry(const Tensor& h, int64_t stride) {
   const Size in{h.size(2), h.size(3)};
-  return {h.size(0), h.size(1), in, {(in.height + stride - 1) / stride, (in.width + stride - 1) / stride}, stride};
+  return {h.size(0),
+          h.size(1),
+          in,
+          {(in.height + stride - 1) / stride, (in.width + stride - 1) / stride},
+          stride};
 }
 
 // The affine form of batch norm, [C] each.
@@ -92,7 +96,8 @@ struct Affine {
   Tensor scale, bias;
 };
 
-Affine affine(const Tensor& gamma, const Tensor& beta, const Tensor& mean, const Tensor& variance, double eps) {
+Affine affine(const Tensor& gamma, const Tensor& beta, const Tensor& mean, const Tensor& variance,
+              double eps) {
   const Tensor scale = (gamma * (variance + eps).rsqrt()).contiguous();
   return {scale, (beta - mean * scale).contiguous()};
 }
@@ -153,7 +158,8 @@ Round masked_gradient(const Tensor& grad, const Tensor& h, const Affine& affine,
   const Rows rows = adjoint_rows(g, shifts_of(displacement, g));
   const bool still = rows.moved.empty() && g.stride == 1;
   const Map forward_map{g.in, g.out, g.stride, false};
-  const auto runs = learns ? runs_of(whole_shifts(displacement, [](double v) { return std::floor(v); }, g.in))
+  const auto runs = learns ? runs_of(whole_shifts(
+                                 displacement, [](double v) { return std::floor(v); }, g.in))
                            : std::vector<Run>{};
   const float* in = h.const_data_ptr<float>();
   const float* gy = grad.const_data_ptr<float>();
@@ -217,8 +223,8 @@ struct NormReluShift : torch::autograd::Function<NormReluShift> {
     const Tensor grad = grads[0].contiguous(at::MemoryFormat::ChannelsLast);
     Tensor dh = at::empty_like(h);
     const bool learns = context->saved_data["learns"].toBool();
-    const Round round = masked_gradient(grad, h, affine(saved[1], saved[2], saved[3], saved[4], eps), displacement,
-                                        g, learns, dh);
+    const Round round = masked_gradient(grad, h, affine(saved[1], saved[2], saved[3], saved[4], eps),
+                                        displacement, g, learns, dh);
 
     // With xhat = (h - mean) r: dbeta = sum dz, dgamma = sum dz xhat, and through the batch's own statistics
     // dh = gamma r (dz - dbeta / P - xhat dgamma / P).
@@ -245,10 +251,11 @@ struct NormReluShift : torch::autograd::Function<NormReluShift> {
     if (learns) {
       const Tensor u = displacement.to(at::kDouble).contiguous();
       Tensor wide = at::empty_like(u);
-      displacement_gradient(round.taps, g.N, g.C, u.const_data_ptr<double>(), wide.mutable_data_ptr<double>());
+      displacement_gradient(round.taps, g.N, g.C, u.const_data_ptr<double>(),
+                            wide.mutable_data_ptr<double>());
       du = wide.to(displacement.scalar_type());
     }
-    return {dh,       dgamma.to(at::kFloat), dbeta.to(at::kFloat), Tensor(), Tensor(), Tensor(), Tensor(), du,
+    return {dh,      dgamma.to(at::kFloat), dbeta.to(at::kFloat), Tensor(), Tensor(), Tensor(), Tensor(), du,
             Tensor()};
   }
 };

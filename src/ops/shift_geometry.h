@@ -41,7 +41,9 @@ std::vector<Shift> whole_shifts(const at::Tensor& displacement, Rounding round, 
   return shifts;
 }
 
-inline double half_to_even(double u) { return std::nearbyint(u); }
+inline double half_to_even(double u) {
+  return std::nearbyint(u);
+}
 
 inline std::vector<Run> runs_of(const std::vector<Shift>& shifts) {
   std::vector<Run> runs;
@@ -90,7 +92,9 @@ inline Span columns(const Map& map, int64_t dx) {
 }
 
 // The gradient for the displacements u: [C][2], from the four correlations of each channel and image,
-// sums: [N][4][C], S(k,l) = sum of dy * Z(k,l) at 2k + l; see the mathematics in docs/mathematics.md. du: [C][2].
-void displacement_gradient(const std::vector<double>& sums, int64_t N, int64_t C, const double* u, double* du);
+// sums: [N][4][C], S(k,l) = sum of dy * Z(k,l) at 2k + l; see the mathematics in docs/mathematics.md. du:
+// [C][2].
+void displacement_gradient(const std::vector<double>& sums, int64_t N, int64_t C, const double* u,
+                           double* du);
 
 }  // namespace fewshift

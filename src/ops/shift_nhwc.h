@@ -58,7 +58,9 @@ struct MovedRun {
   Span span;
 };
 
-inline bool is_near(Shift shift) { return std::abs(shift.dx) <= 4; }  // farther ones leave few columns that all share
+inline bool is_near(Shift shift) {
+  return std::abs(shift.dx) <= 4;
+}  // farther ones leave few columns that all share
 
 // What a row needs to know of all channels of an image.
 struct Rows {
@@ -84,7 +86,8 @@ struct Rows {
   }
 };
 
-inline Span part(const Span& span, int64_t begin, int64_t end) {  // target columns [begin, end) of a forward span
+inline Span part(const Span& span, int64_t begin,
+                 int64_t end) {  // target columns [begin, end) of a forward span
   begin = std::max(begin, span.to);
   end = std::min(end, span.to + span.count);
   return {begin, span.from + (begin - span.to) * span.from_step, std::max<int64_t>(0, end - begin), 1,
@@ -187,13 +190,15 @@ void gather_row(const T* x, Size image, int64_t C, int64_t row, const std::vecto
   gather_pixels(x, z, hi - lo, C, C, entries);
 }
 
-// taps[4][C] += over a row of the output, dy: [width][C]; z0, z1: rows of gather_row, read at stride * j and + 1.
+// taps[4][C] += over a row of the output, dy: [width][C]; z0, z1: rows of gather_row, read at stride * j and
+// + 1.
 template <class W>
-inline __attribute__((always_inline)) void correlate_row_any(const W* dy, const W* z0, const W* z1, int64_t width,
-                                                             int64_t stride, int64_t C, double* taps) {
+inline __attribute__((always_inline)) void correlate_row_any(const W* dy, const W* z0, const W* z1,
+                                                             int64_t width, int64_t stride, int64_t C,
+                                                             double* taps) {
   constexpr int64_t kLanes = 64 / sizeof(W);
   typedef W Vector __attribute__((vector_size(64), aligned(sizeof(W)), may_alias));
-  const auto load = [](const W* p) __attribute__((always_inline)) -> const Vector& {
+  const auto load = [](const W* p) __attribute__((always_inline))->const Vector& {
     return *reinterpret_cast<const Vector*>(p);
   };
   const int64_t step = stride * C;
@@ -225,11 +230,11 @@ inline __attribute__((always_inline)) void correlate_row_any(const W* dy, const 
 }
 
 FEWSHIFT_CLONES inline void correlate_row(const float* dy, const float* z0, const float* z1, int64_t width,
-                                   int64_t stride, int64_t C, double* taps) {
+                                          int64_t stride, int64_t C, double* taps) {
   correlate_row_any(dy, z0, z1, width, stride, C, taps);
 }
-inline void correlate_row(const double* dy, const double* z0, const double* z1, int64_t width, int64_t stride, int64_t C,
-                   double* taps) {
+inline void correlate_row(const double* dy, const double* z0, const double* z1, int64_t width, int64_t stride,
+                          int64_t C, double* taps) {
   correlate_row_any(dy, z0, z1, width, stride, C, taps);
 }
 

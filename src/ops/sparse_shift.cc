@@ -1,6 +1,5 @@
-// torch.ops.fewshift.sparse_shift: schema, checks, autograd, autocast and shape inference. The arithmetic is in
-// sparse_shift_cpu.cc.
-// SPDX-License-Identifier: Apache-2.0
+// torch.ops.fewshift.sparse_shift: schema, checks, autograd, autocast and shape inference. The arithmetic is
+// in sparse_shift_cpu.cc. SPDX-License-Identifier: Apache-2.0
 #include "ops/sparse_shift.h"
 
 #include <ATen/autocast_mode.h>
@@ -16,10 +15,10 @@ using torch::autograd::tensor_list;
 
 void check(const Tensor& x, const Tensor& displacement, int64_t stride) {
   TORCH_CHECK(x.dim() == 4, "sparse_shift: x must be [N,C,H,W], but has ", x.dim(), " dimensions");
-  TORCH_CHECK(displacement.dim() == 2 && displacement.sym_size(1) == 2 &&
-                  displacement.sym_size(0) == x.sym_size(1),
-              "sparse_shift: displacement must be [C,2] with C = ", x.sym_size(1), ", but is ",
-              displacement.sym_sizes());
+  TORCH_CHECK(
+      displacement.dim() == 2 && displacement.sym_size(1) == 2 && displacement.sym_size(0) == x.sym_size(1),
+      "sparse_shift: displacement must be [C,2] with C = ", x.sym_size(1), ", but is ",
+      displacement.sym_sizes());
   TORCH_CHECK(stride == 1 || stride == 2, "sparse_shift: stride must be 1 or 2, but is ", stride);
   const auto type = x.scalar_type();
   TORCH_CHECK(type == at::kFloat || type == at::kDouble || type == at::kBFloat16,
@@ -40,14 +39,16 @@ Tensor call_grad_x(const Tensor& grad, const Tensor& displacement, c10::SymInt h
   return op.call(grad, displacement, std::move(height), std::move(width), stride);
 }
 
-Tensor call_grad_displacement(const Tensor& grad, const Tensor& x, const Tensor& displacement, int64_t stride) {
+Tensor call_grad_displacement(const Tensor& grad, const Tensor& x, const Tensor& displacement,
+                              int64_t stride) {
   static auto op = find<const char*, Tensor(const Tensor&, const Tensor&, const Tensor&, int64_t)>(
       "fewshift::sparse_shift_grad_displacement");
   return op.call(grad, x, displacement, stride);
 }
 
 struct SparseShiftFunction : torch::autograd::Function<SparseShiftFunction> {
-  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& displacement, int64_t stride) {
+  static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& displacement,
+                        int64_t stride) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const bool learns = displacement.requires_grad();
     // x is kept only where the displacement learns: frozen shifts cost no memory.
@@ -105,8 +106,7 @@ Tensor meta_grad_displacement(const Tensor&, const Tensor&, const Tensor& displa
 
 Tensor sparse_shift(const Tensor& x, const Tensor& displacement, int64_t stride) {
   check(x, displacement, stride);
-  static auto op =
-      find<const char*, Tensor(const Tensor&, const Tensor&, int64_t)>("fewshift::sparse_shift");
+  static auto op = find<const char*, Tensor(const Tensor&, const Tensor&, int64_t)>("fewshift::sparse_shift");
   return op.call(x, displacement, stride);
 }
 
@@ -114,13 +114,17 @@ TORCH_LIBRARY(fewshift, library) {
   const std::vector<at::Tag> tags = {at::Tag::pt2_compliant_tag};
   library.def("sparse_shift(Tensor x, Tensor displacement, int stride=1) -> Tensor", tags);
   library.def(
-      "sparse_shift_grad_x(Tensor grad, Tensor displacement, SymInt height, SymInt width, int stride) -> Tensor",
+      "sparse_shift_grad_x(Tensor grad, Tensor displacement, SymInt height, SymInt width, int stride) -> "
+      "Tensor",
       tags);
   library.def(
-      "sparse_shift_grad_displacement(Tensor grad, Tensor x, Tensor displacement, int stride) -> Tensor", tags);
+      "sparse_shift_grad_displacement(Tensor grad, Tensor x, Tensor displacement, int stride) -> Tensor",
+      tags);
 }
 
-TORCH_LIBRARY_IMPL(fewshift, Autograd, library) { library.impl("sparse_shift", autograd); }
+TORCH_LIBRARY_IMPL(fewshift, Autograd, library) {
+  library.impl("sparse_shift", autograd);
+}
 
 TORCH_LIBRARY_IMPL(fewshift, AutocastCPU, library) {
   library.impl("sparse_shift", autocast<c10::DispatchKey::AutocastCPU>);

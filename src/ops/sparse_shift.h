@@ -16,8 +16,8 @@ namespace fewshift {
 //   result        [N,C,ceil(H/stride),ceil(W/stride)]
 //                 y[n,c,i,j] = x[n,c, stride*i + round(dy_c), stride*j + round(dx_c)], 0 outside of x
 //
-// The gradient for x is the exact adjoint. The gradient for the displacement is that of bilinear interpolation
-// at the unrounded displacement (quantisation-aware: rounded forward, real-valued backward).
+// The gradient for x is the exact adjoint. The gradient for the displacement is that of bilinear
+// interpolation at the unrounded displacement (quantisation-aware: rounded forward, real-valued backward).
 // Throws c10::Error on other shapes, types and strides.
 at::Tensor sparse_shift(const at::Tensor& x, const at::Tensor& displacement, int64_t stride = 1);
 

@@ -23,7 +23,8 @@ double fraction(double u) {  // 0 for infinities and NaN, whose channels read ze
 
 }  // namespace
 
-void displacement_gradient(const std::vector<double>& sums, int64_t N, int64_t C, const double* u, double* du) {
+void displacement_gradient(const std::vector<double>& sums, int64_t N, int64_t C, const double* u,
+                           double* du) {
   std::fill_n(du, 2 * C, 0.0);
   for (int64_t n = 0; n < N; ++n) {
     for (int64_t c = 0; c < C; ++c) {
@@ -66,10 +67,13 @@ void shift_image(const Tensor& x, Tensor& y, const std::vector<Shift>& shifts, c
   const T* from = x.const_data_ptr<T>();
   T* to = y.mutable_data_ptr<T>();
   const int64_t from_size = map.from.height * map.from.width, to_size = map.to.height * map.to.width;
-  const auto grain = [](int64_t elements) { return std::max<int64_t>(1, 32768 / std::max<int64_t>(1, elements)); };
+  const auto grain = [](int64_t elements) {
+    return std::max<int64_t>(1, 32768 / std::max<int64_t>(1, elements));
+  };
   if (!nhwc) {
     at::parallel_for(0, N * C, grain(to_size), [&](int64_t begin, int64_t end) {
-      for (int64_t p = begin; p < end; ++p) shift_plane(from + p * from_size, to + p * to_size, map, shifts[p % C]);
+      for (int64_t p = begin; p < end; ++p)
+        shift_plane(from + p * from_size, to + p * to_size, map, shifts[p % C]);
     });
     return;
   }
@@ -164,8 +168,8 @@ Taps correlate_plane(const T* dy, const T* x, const Map& map, Shift corner) {
 
 // sums: [N][4][C]
 template <class T>
-void correlate(const Tensor& grad, const Tensor& x, const std::vector<Shift>& corners, const Map& map, bool nhwc,
-               std::vector<double>& sums) {
+void correlate(const Tensor& grad, const Tensor& x, const std::vector<Shift>& corners, const Map& map,
+               bool nhwc, std::vector<double>& sums) {
   const int64_t N = x.size(0), C = x.size(1);
   const int64_t x_size = map.from.height * map.from.width, y_size = map.to.height * map.to.width;
   const T* dy = grad.const_data_ptr<T>();
@@ -187,14 +191,16 @@ void correlate(const Tensor& grad, const Tensor& x, const std::vector<Shift>& co
   });
 }
 
-Tensor grad_displacement(const Tensor& grad_any, const Tensor& x_any, const Tensor& displacement, int64_t stride) {
+Tensor grad_displacement(const Tensor& grad_any, const Tensor& x_any, const Tensor& displacement,
+                         int64_t stride) {
   const MemoryFormat format = x_any.suggest_memory_format();
   const Tensor x = x_any.contiguous(format), grad = grad_any.to(x.scalar_type()).contiguous(format);
   const int64_t N = x.size(0), C = x.size(1);
   const Map map{{x.size(2), x.size(3)}, {grad.size(2), grad.size(3)}, stride, false};
   const Tensor u_tensor = displacement.to(at::kDouble).contiguous();
   const double* u = u_tensor.const_data_ptr<double>();
-  const auto corners = whole_shifts(displacement, [](double v) { return std::floor(v); }, map.from);
+  const auto corners = whole_shifts(
+      displacement, [](double v) { return std::floor(v); }, map.from);
   std::vector<double> sums(N * 4 * C, 0.0);
   if (x.numel() > 0 && grad.numel() > 0) {
     for_type(x.scalar_type(), [&](auto zero) {

@@ -8,7 +8,8 @@
 namespace fewshift::reference {
 
 // x: [N,C,H,W] float64, contiguous; 0 outside.
-inline double at_or_zero(const torch::TensorAccessor<double, 4>& x, int64_t n, int64_t c, int64_t i, int64_t j) {
+inline double at_or_zero(const torch::TensorAccessor<double, 4>& x, int64_t n, int64_t c, int64_t i,
+                         int64_t j) {
   return i >= 0 && i < x.size(2) && j >= 0 && j < x.size(3) ? x[n][c][i][j] : 0.0;
 }
 
@@ -16,8 +17,9 @@ inline double at_or_zero(const torch::TensorAccessor<double, 4>& x, int64_t n, i
 inline torch::Tensor sparse_shift(const torch::Tensor& x_any, const torch::Tensor& displacement, int64_t s) {
   const auto x_tensor = x_any.to(torch::kDouble).contiguous();
   const auto u_tensor = displacement.to(torch::kDouble).contiguous();
-  auto y_tensor = torch::zeros({x_any.size(0), x_any.size(1), (x_any.size(2) + s - 1) / s, (x_any.size(3) + s - 1) / s},
-                               torch::kDouble);
+  auto y_tensor =
+      torch::zeros({x_any.size(0), x_any.size(1), (x_any.size(2) + s - 1) / s, (x_any.size(3) + s - 1) / s},
+                   torch::kDouble);
   const auto x = x_tensor.accessor<double, 4>();
   const auto u = u_tensor.accessor<double, 2>();
   auto y = y_tensor.accessor<double, 4>();
@@ -29,12 +31,15 @@ inline torch::Tensor sparse_shift(const torch::Tensor& x_any, const torch::Tenso
   return y_tensor;
 }
 
-// The same with bilinear interpolation at the real-valued displacement: what the displacement's gradient is of.
-inline torch::Tensor bilinear_shift(const torch::Tensor& x_any, const torch::Tensor& displacement, int64_t s) {
+// The same with bilinear interpolation at the real-valued displacement: what the displacement's gradient is
+// of.
+inline torch::Tensor bilinear_shift(const torch::Tensor& x_any, const torch::Tensor& displacement,
+                                    int64_t s) {
   const auto x_tensor = x_any.to(torch::kDouble).contiguous();
   const auto u_tensor = displacement.to(torch::kDouble).contiguous();
-  auto y_tensor = torch::zeros({x_any.size(0), x_any.size(1), (x_any.size(2) + s - 1) / s, (x_any.size(3) + s - 1) / s},
-                               torch::kDouble);
+  auto y_tensor =
+      torch::zeros({x_any.size(0), x_any.size(1), (x_any.size(2) + s - 1) / s, (x_any.size(3) + s - 1) / s},
+                   torch::kDouble);
   const auto x = x_tensor.accessor<double, 4>();
   const auto u = u_tensor.accessor<double, 2>();
   auto y = y_tensor.accessor<double, 4>();

@@ -45,7 +45,9 @@ void for_each_tensor(const Network& network, F f) {
 RawTensor to_raw(const torch::Tensor& tensor) {
   const torch::Tensor plain = tensor.detach().cpu().contiguous();
   RawTensor raw;
-  raw.dtype = plain.scalar_type() == torch::kFloat ? "F32" : plain.scalar_type() == torch::kDouble ? "F64" : "I64";
+  raw.dtype = plain.scalar_type() == torch::kFloat    ? "F32"
+              : plain.scalar_type() == torch::kDouble ? "F64"
+                                                      : "I64";
   TORCH_CHECK(raw.dtype != "I64" || plain.scalar_type() == torch::kLong, "to_raw: unsupported type");
   raw.shape = plain.sizes().vec();
   raw.bytes.assign(static_cast<const char*>(plain.const_data_ptr()), plain.nbytes());
@@ -65,7 +67,8 @@ void put_network(const Network& network, const std::string& prefix, SafeTensors&
   });
 }
 
-void take_network(const SafeTensors& file, const std::string& prefix, const std::string& where, Network& network) {
+void take_network(const SafeTensors& file, const std::string& prefix, const std::string& where,
+                  Network& network) {
   torch::NoGradGuard no_grad;
   auto fail = [&](const std::string& what) { throw Error(ErrorCode::kCorrupt, where, what); };
   size_t taken = 0, there = 0;
@@ -75,7 +78,8 @@ void take_network(const SafeTensors& file, const std::string& prefix, const std:
     const RawTensor& raw = found->second;
     const RawTensor own = to_raw(tensor);
     if (raw.shape != own.shape || raw.dtype != own.dtype) {
-      fail("tensor " + name + " is of another shape or type than the model's: a checkpoint of another model?");
+      fail("tensor " + name +
+           " is of another shape or type than the model's: a checkpoint of another model?");
     }
     tensor.copy_(from_raw(raw));
     ++taken;
@@ -90,7 +94,8 @@ void save_model(const std::filesystem::path& path, const Network& network, const
   file.metadata = info.notes;
   file.metadata["format"] = kFormat;
   file.metadata["model"] = info.model;
-  file.metadata["class_names"] = nlohmann::json(info.class_names).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  file.metadata["class_names"] =
+      nlohmann::json(info.class_names).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   file.metadata["preprocess"] = to_json(info.preprocess);
   write_safetensors(path, file);
 }
@@ -102,7 +107,8 @@ TrainedModel load_model(const std::filesystem::path& given) {
     if (!std::filesystem::exists(path)) path = given / "last.safetensors";
     if (!std::filesystem::exists(path)) {
       throw Error(ErrorCode::kNotFound, given.string(),
-                  "holds neither best.safetensors nor last.safetensors: no epoch of it has ended yet, or it is no run");
+                  "holds neither best.safetensors nor last.safetensors: no epoch of it has ended yet, or it "
+                  "is no run");
     }
   }
   const std::string where = path.string();

@@ -15,7 +15,7 @@
 namespace fewshift {
 
 struct ModelInfo {
-  std::string model;                     // a name of the registry
+  std::string model;  // a name of the registry
   std::vector<std::string> class_names;
   Preprocess preprocess;
   std::map<std::string, std::string> notes;  // epoch, val_top1, seed, ...: for people
@@ -31,10 +31,11 @@ struct TrainedModel {
 RawTensor to_raw(const torch::Tensor& tensor);
 torch::Tensor from_raw(const RawTensor& raw);
 
-// Parameters and buffers, named as in the network, with `prefix`; and back. from: throws Error (kCorrupt), naming the
-// first tensor that is missing, too many, or of another shape.
+// Parameters and buffers, named as in the network, with `prefix`; and back. from: throws Error (kCorrupt),
+// naming the first tensor that is missing, too many, or of another shape.
 void put_network(const Network& network, const std::string& prefix, SafeTensors& file);
-void take_network(const SafeTensors& file, const std::string& prefix, const std::string& where, Network& network);
+void take_network(const SafeTensors& file, const std::string& prefix, const std::string& where,
+                  Network& network);
 
 void save_model(const std::filesystem::path& path, const Network& network, const ModelInfo& info);
 

@@ -6,14 +6,16 @@
 namespace fewshift {
 
 torch::Tensor images_tensor(Batch& batch, int size) {
-  return torch::from_blob(batch.images.data(), {batch.size, size, size, 3}, torch::kFloat).permute({0, 3, 1, 2});
+  return torch::from_blob(batch.images.data(), {batch.size, size, size, 3}, torch::kFloat)
+      .permute({0, 3, 1, 2});
 }
 
 torch::Tensor labels_tensor(Batch& batch) {
   return torch::from_blob(batch.labels.data(), {batch.size}, torch::kLong);
 }
 
-Evaluation evaluate(Network& network, std::shared_ptr<const Dataset> dataset, const EvaluateOptions& options) {
+Evaluation evaluate(Network& network, std::shared_ptr<const Dataset> dataset,
+                    const EvaluateOptions& options) {
   torch::NoGradGuard no_grad;
   const bool training = network->is_training();
   network->eval();

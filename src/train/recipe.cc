@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/recipe.h"
 
+#include <toml++/toml.h>
+#include <charconv>
 #include <cmath>
 #include <sstream>
-#include <toml++/toml.h>
 
 #include "core/error.h"
 #include "core/file.h"
@@ -32,10 +33,18 @@ bool take(const toml::node& node, double& field) {
   return true;
 }
 
-const char* type_name(const std::string&) { return "a string"; }
-const char* type_name(bool) { return "true or false"; }
-const char* type_name(int64_t) { return "a whole number"; }
-const char* type_name(double) { return "a number"; }
+const char* type_name(const std::string&) {
+  return "a string";
+}
+const char* type_name(bool) {
+  return "true or false";
+}
+const char* type_name(int64_t) {
+  return "a whole number";
+}
+const char* type_name(double) {
+  return "a number";
+}
 
 void apply(const toml::table& table, const std::string& where, Recipe& recipe) {
   for (const auto& [section_key, section_node] : table) {
@@ -49,7 +58,8 @@ void apply(const toml::table& table, const std::string& where, Recipe& recipe) {
         if (section != s || key != k) return;
         known = true;
         if (!take(node, field)) {
-          throw Error(ErrorCode::kInvalidArgument, where, section + "." + key + " must be " + type_name(field));
+          throw Error(ErrorCode::kInvalidArgument, where,
+                      section + "." + key + " must be " + type_name(field));
         }
       });
       if (!known) throw Error(ErrorCode::kInvalidArgument, where, "unknown key " + section + "." + key);
@@ -73,13 +83,20 @@ std::string quoted(const std::string& text) {
   return out.str();
 }
 
-std::string literal(const std::string& value) { return quoted(value); }
-std::string literal(bool value) { return value ? "true" : "false"; }
-std::string literal(int64_t value) { return std::to_string(value); }
-std::string literal(double value) {
-  std::ostringstream out;
-  out << toml::value<double>(value);
-  return out.str();
+std::string literal(const std::string& value) {
+  return quoted(value);
+}
+std::string literal(bool value) {
+  return value ? "true" : "false";
+}
+std::string literal(int64_t value) {
+  return std::to_string(value);
+}
+std::string literal(double value) {  // the shortest text that reads back as the same number
+  char text[32];
+  char* end = std::to_chars(text, text + sizeof text, value).ptr;
+  const std::string digits(text, end);
+  return digits.find_first_of(".e") == std::string::npos ? digits + ".0" : digits;
 }
 
 }  // namespace
@@ -89,12 +106,16 @@ void read_recipe(const std::filesystem::path& path, Recipe& recipe) {
 }
 
 void set_field(Recipe& recipe, const std::string& name, const std::string& value) {
+  if (value.find('\n') != std::string::npos) {
+    throw Error(ErrorCode::kInvalidArgument, "--set " + name, "the value must be one line");
+  }
   bool known = false;
   visit_fields(recipe, [&](const char* section, const char* key, auto& field, const char*) {
     if (name != std::string(section) + "." + key) return;
     known = true;
     const bool text = std::is_same_v<std::decay_t<decltype(field)>, std::string>;
-    apply(parse("[" + std::string(section) + "]\n" + key + " = " + (text ? quoted(value) : value), "--set " + name),
+    apply(parse("[" + std::string(section) + "]\n" + key + " = " + (text ? quoted(value) : value),
+                "--set " + name),
           "--set", recipe);
   });
   if (!known) throw Error(ErrorCode::kInvalidArgument, "--set " + name, "there is no such field in a recipe");
@@ -129,10 +150,12 @@ void check_recipe(const Recipe& r) {
   require(r.learning_rate > 0 && std::isfinite(r.learning_rate), "train.learning_rate", "must be above 0");
   require(r.final_learning_rate >= 0 && r.final_learning_rate <= r.learning_rate, "train.final_learning_rate",
           "must lie between 0 and learning_rate");
-  require(r.warmup_epochs >= 0 && std::isfinite(r.warmup_epochs), "train.warmup_epochs", "must not be negative");
+  require(r.warmup_epochs >= 0 && std::isfinite(r.warmup_epochs), "train.warmup_epochs",
+          "must not be negative");
   require(r.momentum > 0 && r.momentum < 1, "train.momentum", "must lie between 0 and 1");
   require(r.weight_decay >= 0 && std::isfinite(r.weight_decay), "train.weight_decay", "must not be negative");
-  require(r.label_smoothing >= 0 && r.label_smoothing < 1, "train.label_smoothing", "must lie from 0 to below 1");
+  require(r.label_smoothing >= 0 && r.label_smoothing < 1, "train.label_smoothing",
+          "must lie from 0 to below 1");
   require(r.shift == "ssl" || r.shift == "random", "--shift", "must be ssl or random");
   require(r.start == "symmetric" || r.start == "grid" || r.start == "zero", "shift.start",
           "must be symmetric, grid or zero");
@@ -154,7 +177,8 @@ void check_recipe(const Recipe& r) {
   require(r.scale_min > 0 && r.scale_min <= 1, "data.scale_min", "must lie above 0, at most 1");
   require(r.colour_jitter >= 0 && r.colour_jitter < 1, "data.colour_jitter", "must lie from 0 to below 1");
   require(r.workers >= 0 && r.workers <= 256, "data.workers", "must lie between 0 and 256");
-  require(r.cache_mb >= 0 && r.cache_mb <= (int64_t{1} << 24), "data.cache_mb", "must lie between 0 and 16777216");
+  require(r.cache_mb >= 0 && r.cache_mb <= (int64_t{1} << 24), "data.cache_mb",
+          "must lie between 0 and 16777216");
 }
 
 }  // namespace fewshift

@@ -1,5 +1,5 @@
-// Everything that decides a training run, as plain fields: read from TOML, overridden one by one, written back.
-// SPDX-License-Identifier: Apache-2.0
+// Everything that decides a training run, as plain fields: read from TOML, overridden one by one, written
+// back. SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -76,7 +76,8 @@ void visit_fields(R& r, F&& f) {
   f("shift", "sparsity", r.sparsity, "share of channels to end unshifted, by pruning; below 0: no pruning");
   f("shift", "prune_from", r.prune_from, "share of training after which shifts are pruned");
   f("shift", "prune_until", r.prune_until, "share of training by which the sparsity is reached");
-  f("shift", "freeze_from", r.freeze_from, "share of training after which displacements are frozen; 1: never");
+  f("shift", "freeze_from", r.freeze_from,
+    "share of training after which displacements are frozen; 1: never");
   f("data", "val_share", r.val_share, "part of train/ held out where val/ is missing");
   f("data", "crop", r.crop, "auto (pad up to 64 px, random_resized above), pad, random_resized or none");
   f("data", "pad", r.pad, "px of padding for crop = pad; 0: an eighth of the size");
@@ -87,8 +88,8 @@ void visit_fields(R& r, F&& f) {
   f("data", "cache_mb", r.cache_mb, "decoded pictures kept in memory");
 }
 
-// Overrides the fields that the TOML file names. Throws Error, naming file and key: not TOML, an unknown key, a
-// value of another type.
+// Overrides the fields that the TOML file names. Throws Error, naming file and key: not TOML, an unknown key,
+// a value of another type.
 void read_recipe(const std::filesystem::path& path, Recipe& recipe);
 
 // One field by its name and text: ("shift.rate", "0.02"). Throws Error likewise.

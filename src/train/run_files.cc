@@ -26,7 +26,8 @@ void RunFiles::append_log(const std::string& line) const {
   std::ofstream file(log(), std::ios::app);
   file << line << '\n';
   file.flush();
-  if (!file) throw Error(ErrorCode::kIo, log().string(), std::string("cannot write: ") + std::strerror(errno));
+  if (!file)
+    throw Error(ErrorCode::kIo, log().string(), std::string("cannot write: ") + std::strerror(errno));
 }
 
 }  // namespace fewshift

@@ -15,7 +15,9 @@ constexpr int kPruneStrides = 8;
 constexpr int64_t kMeasuredSteps = 50;  // before each pruning
 constexpr double kBeta1 = 0.9, kBeta2 = 0.99, kEpsilon = 1e-12;
 
-Tensor still(const SparseShift& shift) { return (shift->displacement.detach().round() == 0).all(1); }
+Tensor still(const SparseShift& shift) {
+  return (shift->displacement.detach().round() == 0).all(1);
+}
 
 }  // namespace
 
@@ -26,8 +28,8 @@ ShiftLearner::ShiftLearner(Network network, const Recipe& recipe, int64_t steps)
       freeze_step_(std::llround(recipe.freeze_from * static_cast<double>(steps))) {
   for (const NamedShift& named : network->shifts()) {
     const int64_t C = named.layer->displacement.size(0);
-    layers_.push_back({named.name, named.layer, torch::zeros({C, 2}), torch::zeros({C, 2}), torch::ones({C, 1}),
-                       torch::zeros({C}, torch::kDouble)});
+    layers_.push_back({named.name, named.layer, torch::zeros({C, 2}), torch::zeros({C, 2}),
+                       torch::ones({C, 1}), torch::zeros({C}, torch::kDouble)});
   }
   if (recipe.sparsity < 0) return;
   for (int k = 1; k <= kPruneStrides; ++k) {
@@ -43,7 +45,8 @@ ShiftLearner::ShiftLearner(Network network, const Recipe& recipe, int64_t steps)
 
 void ShiftLearner::before_step(int64_t step) {
   if (recipe_.shift != "ssl") return;
-  const auto next = std::find_if(events_.begin(), events_.end(), [&](const Event& e) { return e.step >= step; });
+  const auto next =
+      std::find_if(events_.begin(), events_.end(), [&](const Event& e) { return e.step >= step; });
   bool measure = next != events_.end() && step > next->step - kMeasuredSteps;
   if (measure && next != events_.begin()) measure = step > std::prev(next)->step;
   for (Layer& layer : layers_) {
@@ -82,7 +85,8 @@ void ShiftLearner::update(Layer& layer, int64_t step, double learning_rate) {
   u.mutable_grad() = Tensor();
 }
 
-// Adam, then the penalty as a pull towards zero of its own (soft threshold), so that it is not scaled by channel.
+// Adam, then the penalty as a pull towards zero of its own (soft threshold), so that it is not scaled by
+// channel.
 void ShiftLearner::adam(Layer& layer, const Tensor& grad, int64_t step, double rate, double penalty) {
   Tensor& u = layer.shift->displacement;
   layer.first.mul_(kBeta1).add_(grad, 1 - kBeta1);

@@ -1,5 +1,5 @@
-// Learns the displacements of a network: their own optimiser, the shift penalty, pruning to a target sparsity, freezing.
-// SPDX-License-Identifier: Apache-2.0
+// Learns the displacements of a network: their own optimiser, the shift penalty, pruning to a target
+// sparsity, freezing. SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <torch/torch.h>
 
@@ -13,10 +13,13 @@
 namespace fewshift {
 
 // The road of a run of `steps` steps, with the recipe's shares of it:
-//   up to freeze_from      displacements follow the loss (Adam: the step is scaled by channel; or SGD), with the L1
+//   up to freeze_from      displacements follow the loss (Adam: the step is scaled by channel; or SGD), with
+//   the L1
 //                          penalty if asked
-//   prune_from ..          in eight strides, those shifts are taken away whose removal costs the loss least (see
-//     prune_until          SparseShiftImpl::removal_cost), until the target sparsity is reached; what is pruned stays at 0
+//   prune_from ..          in eight strides, those shifts are taken away whose removal costs the loss least
+//   (see
+//     prune_until          SparseShiftImpl::removal_cost), until the target sparsity is reached; what is
+//     pruned stays at 0
 //   from freeze_from, or   displacements stand still, the weights settle
 //     prune_until if earlier
 class ShiftLearner {

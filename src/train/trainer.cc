@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <numbers>
 #include <set>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "arch/registry.h"
@@ -30,9 +30,13 @@ using Clock = std::chrono::steady_clock;
 
 constexpr double kSaveEverySeconds = 120;
 
-double seconds_since(Clock::time_point then) { return std::chrono::duration<double>(Clock::now() - then).count(); }
+double seconds_since(Clock::time_point then) {
+  return std::chrono::duration<double>(Clock::now() - then).count();
+}
 
-int cores() { return std::max(1u, std::thread::hardware_concurrency()); }
+int cores() {
+  return std::max(1u, std::thread::hardware_concurrency());
+}
 
 // Where a run stands; everything in it is saved and resumed.
 struct Progress {
@@ -113,7 +117,8 @@ class Trainer {
     try {
       progress_ = progress_from_json(json::parse(state.metadata.at("progress")));
       if (state.metadata.at("model") != recipe_.model) {
-        throw Error(ErrorCode::kCorrupt, where, "is of the model " + state.metadata.at("model") + ", not " + recipe_.model);
+        throw Error(ErrorCode::kCorrupt, where,
+                    "is of the model " + state.metadata.at("model") + ", not " + recipe_.model);
       }
       take_network(state, "network.", where, network_);
       take_optimiser(state);
@@ -128,7 +133,8 @@ class Trainer {
       throw Error(ErrorCode::kCorrupt, where, "is not the state of this run");
     }
     write_file_atomic(files_.metrics(), progress_.metrics);
-    say("resumed at epoch " + std::to_string(progress_.epoch + 1) + ", step " + std::to_string(progress_.batch));
+    say("resumed at epoch " + std::to_string(progress_.epoch + 1) + ", step " +
+        std::to_string(progress_.batch));
   }
 
   TrainResult run() {
@@ -147,7 +153,8 @@ class Trainer {
       if (item.key().ends_with(".displacement")) continue;
       (item.value().dim() > 1 ? decayed : plain).push_back(item.value());
     }
-    const auto options = torch::optim::SGDOptions(recipe_.learning_rate).momentum(recipe_.momentum).nesterov(true);
+    const auto options =
+        torch::optim::SGDOptions(recipe_.learning_rate).momentum(recipe_.momentum).nesterov(true);
     auto with_decay = torch::optim::SGDOptions(options).weight_decay(recipe_.weight_decay);
     std::vector<torch::optim::OptimizerParamGroup> groups;
     groups.emplace_back(decayed, std::make_unique<torch::optim::SGDOptions>(with_decay));
@@ -188,11 +195,13 @@ class Trainer {
   }
 
   double learning_rate() const {
-    const double steps = static_cast<double>(recipe_.epochs * batches_), step = static_cast<double>(progress_.step);
+    const double steps = static_cast<double>(recipe_.epochs * batches_),
+                 step = static_cast<double>(progress_.step);
     const double warmup = std::min(recipe_.warmup_epochs * static_cast<double>(batches_), steps);
     const double low = recipe_.final_learning_rate, high = recipe_.learning_rate;
     if (step < warmup) return high * (step + 1) / (warmup + 1);
-    return low + (high - low) * 0.5 * (1 + std::cos(std::numbers::pi * (step - warmup) / std::max(1.0, steps - warmup)));
+    return low + (high - low) * 0.5 *
+                     (1 + std::cos(std::numbers::pi * (step - warmup) / std::max(1.0, steps - warmup)));
   }
 
   bool run_epoch() {  // false: interrupted, and saved
@@ -217,7 +226,8 @@ class Trainer {
 
   void train_step(Batch& batch) {
     // Dropout's numbers depend on the step alone.
-    torch::manual_seed(Random{static_cast<uint64_t>(recipe_.seed), 0xD20, static_cast<uint64_t>(progress_.step)}.next());
+    torch::manual_seed(
+        Random{static_cast<uint64_t>(recipe_.seed), 0xD20, static_cast<uint64_t>(progress_.step)}.next());
     const double rate = learning_rate();
     for (auto& group : optimiser_.param_groups()) group.options().set_lr(rate);
     learner_.before_step(progress_.step);
@@ -240,12 +250,13 @@ class Trainer {
 
   [[noreturn]] void fail_numeric(double value) {
     const bool saved = std::filesystem::exists(files_.last());
-    throw Error(ErrorCode::kNumeric, files_.folder().string(),
-                "the loss is " + std::string(std::isnan(value) ? "NaN" : "infinite") + " at epoch " +
-                    std::to_string(progress_.epoch + 1) + ", step " + std::to_string(progress_.batch + 1) +
-                    (saved ? "; last.safetensors keeps the weights of epoch " + std::to_string(progress_.epoch)
-                           : std::string("; no epoch had ended")) +
-                    ". Lower --lr (now " + json(recipe_.learning_rate).dump() + ") or lengthen train.warmup_epochs");
+    throw Error(
+        ErrorCode::kNumeric, files_.folder().string(),
+        "the loss is " + std::string(std::isnan(value) ? "NaN" : "infinite") + " at epoch " +
+            std::to_string(progress_.epoch + 1) + ", step " + std::to_string(progress_.batch + 1) +
+            (saved ? "; last.safetensors keeps the weights of epoch " + std::to_string(progress_.epoch)
+                   : std::string("; no epoch had ended")) +
+            ". Lower --lr (now " + json(recipe_.learning_rate).dump() + ") or lengthen train.warmup_epochs");
   }
 
   void report_step(Clock::time_point began, int64_t seen_before) {
@@ -388,15 +399,16 @@ class Trainer {
 Recipe read_run_recipe(const std::filesystem::path& run) {
   const RunFiles files(run);
   if (!std::filesystem::exists(files.config())) {
-    throw Error(ErrorCode::kNotFound, "--resume " + run.string(), "there is no run to resume: it has no config.toml");
+    throw Error(ErrorCode::kNotFound, "--resume " + run.string(),
+                "there is no run to resume: it has no config.toml");
   }
   Recipe recipe;
   read_recipe(files.config(), recipe);
   return recipe;
 }
 
-TrainResult train(const Recipe& recipe, const std::filesystem::path& run, bool resume, TrainObserver& observer,
-                  const std::atomic<bool>& stop) {
+TrainResult train(const Recipe& recipe, const std::filesystem::path& run, bool resume,
+                  TrainObserver& observer, const std::atomic<bool>& stop) {
   check_recipe(recipe);
   at::set_num_threads(recipe.threads > 0 ? static_cast<int>(recipe.threads) : cores());
   const RunFiles files(run);

@@ -11,8 +11,8 @@
 namespace fewshift {
 
 struct StepReport {
-  int64_t epoch = 0, epochs = 0;  // epoch from 1
-  int64_t step = 0, steps = 0;    // in the epoch, from 1
+  int64_t epoch = 0, epochs = 0;                // epoch from 1
+  int64_t step = 0, steps = 0;                  // in the epoch, from 1
   double images_per_s = 0, loss = 0, top1 = 0;  // loss and top-1 of the epoch so far, on training pictures
   double shift_sparsity = 0, seconds_left = 0;
 };
@@ -42,16 +42,16 @@ struct TrainResult {
   double shift_sparsity = 0;
 };
 
-// RUN: config.toml (the whole recipe), metrics.jsonl (a line an epoch), log.txt, last.safetensors and best.safetensors
-// (the network), state.safetensors (all that a resumed run needs, complete in itself). Saved after every epoch, every two
-// minutes and when `stop` becomes true. A resumed run ends with bit for bit the weights of an uninterrupted one (same
-// machine and threads).
+// RUN: config.toml (the whole recipe), metrics.jsonl (a line an epoch), log.txt, last.safetensors and
+// best.safetensors (the network), state.safetensors (all that a resumed run needs, complete in itself). Saved
+// after every epoch, every two minutes and when `stop` becomes true. A resumed run ends with bit for bit the
+// weights of an uninterrupted one (same machine and threads).
 //
 // With `resume`, the recipe is the one in RUN/config.toml; see read_run_recipe.
-// Throws Error: an existing RUN without `resume`; whatever data, recipe and files throw; kNumeric where the loss is not
-// a number, the last good checkpoint kept.
-TrainResult train(const Recipe& recipe, const std::filesystem::path& run, bool resume, TrainObserver& observer,
-                  const std::atomic<bool>& stop);
+// Throws Error: an existing RUN without `resume`; whatever data, recipe and files throw; kNumeric where the
+// loss is not a number, the last good checkpoint kept.
+TrainResult train(const Recipe& recipe, const std::filesystem::path& run, bool resume,
+                  TrainObserver& observer, const std::atomic<bool>& stop);
 
 // The recipe of an existing run. Throws Error where there is none.
 Recipe read_run_recipe(const std::filesystem::path& run);

@@ -1,0 +1,102 @@
+// The networks against the counts that were published for them.
+// SPDX-License-Identifier: Apache-2.0
+#include "arch/registry.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+
+#include "arch/count.h"
+#include "core/error.h"
+
+namespace fewshift {
+namespace {
+
+void expect_within(double value, double published, double share, const std::string& what) {
+  EXPECT_LE(std::abs(value - published), share * published)
+      << what << ": " << value << ", published " << published;
+}
+
+TEST(Registry, FeNetHasThePublishedCounts) {
+  const struct {
+    const char* name;
+    double params, madds;
+  } published[] = {{"fenet_1.0", 3.72e6, 301.8e6},
+                   {"fenet_1.375", 5.99e6, 563.7e6},
+                   {"fenet_se_1.375", 0, 566.0e6},
+                   {"fenet_1.0_released", 0, 418e6},
+                   {"fenet_1.375_released", 0, 773e6}};
+  for (const auto& p : published) {
+    const Count total = count(make_arch(p.name));
+    if (p.params > 0) expect_within(static_cast<double>(total.params), p.params, 1e-3, p.name);
+    expect_within(static_cast<double>(total.madds), p.madds, 1e-3, p.name);
+  }
+}
+
+// Published to two digits; the projections on the shortcuts and the biases of the classifier are choices of
+// ours, worth 3,200 parameters and 0.26M multiply-adds at e3.
+TEST(Registry, ShiftResNet20HasThePublishedCounts) {
+  const Count e3 = count(make_arch("shiftresnet20_e3"));
+  EXPECT_EQ(std::llround(static_cast<double>(e3.params) / 1e4), 10);
+  expect_within(static_cast<double>(e3.madds), 16.6e6, 0.016, "shiftresnet20_e3");
+  EXPECT_EQ(std::llround(static_cast<double>(count(make_arch("shiftresnet20_e6")).params) / 1e4), 19);
+  EXPECT_EQ(std::llround(static_cast<double>(count(make_arch("shiftresnet20_e9")).params) / 1e4), 28);
+}
+
+TEST(Registry, TheTableSaysWhatTheNetworksCost) {
+  for (const RegistryEntry& entry : registry()) {
+    const Count total = count(make_arch(entry.name));
+    if (entry.published_params > 0) {
+      expect_within(static_cast<double>(total.params), entry.published_params, 0.05, entry.name);
+    }
+    if (entry.published_madds > 0)
+      expect_within(static_cast<double>(total.madds), entry.published_madds, 0.016, entry.name);
+  }
+}
+
+TEST(Registry, NamesAreUniqueAndChannelsFit) {
+  std::set<std::string> names;
+  for (const RegistryEntry& entry : registry()) {
+    EXPECT_TRUE(names.insert(entry.name).second) << entry.name;
+    int channels = 3;
+    for (const NamedUnit& named : make_arch(entry.name).units) {
+      std::visit(
+          [&](const auto& unit) {
+            EXPECT_EQ(unit.in, channels) << entry.name << " " << named.name;
+            if constexpr (requires { unit.out; }) channels = unit.out;
+          },
+          named.unit);
+    }
+  }
+}
+
+TEST(Registry, ProgressiveMixingBringsInTwiceTheChannels) {
+  // The first FE-Block of fenet_1.0: 32 channels, three units on the last 8, the last 16, all.
+  const Arch arch = make_arch("fenet_1.0");
+  const auto unit = [&](int k) { return std::get<InvertedBottleneck>(arch.units[k].unit); };
+  EXPECT_EQ(unit(3).width(), 8);
+  EXPECT_EQ(unit(4).width(), 16);
+  EXPECT_EQ(unit(5).width(), 32);
+  EXPECT_EQ(unit(3).hidden, 48);
+  EXPECT_EQ(unit(5).out, 64);
+  EXPECT_EQ(unit(5).spatial, Spatial::kPool);
+}
+
+TEST(Registry, ClassesChangeTheClassifierAlone) {
+  const Count ten = count(make_arch("fenet_0.5", 10)), five = count(make_arch("fenet_0.5", 5));
+  EXPECT_EQ(ten.params - five.params, 5 * 1024 + 5);
+}
+
+TEST(Registry, AnUnknownNameNamesACloseOne) {
+  try {
+    make_arch("shiftresnet20_e5");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kNotFound);
+    EXPECT_NE(std::string(error.what()).find("shiftresnet20_e"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace fewshift

@@ -1,0 +1,172 @@
+// Networks as modules: sizes, names and numbers as their description says.
+// SPDX-License-Identifier: Apache-2.0
+#include "nn/network.h"
+
+#include <gtest/gtest.h>
+
+#include "arch/count.h"
+#include "arch/registry.h"
+#include "core/error.h"
+#include "nn/displacements.h"
+
+namespace fewshift {
+namespace {
+
+using torch::Tensor;
+
+int64_t parameters(const Network& network, bool displacements) {
+  int64_t total = 0;
+  for (const auto& item : network->named_parameters()) {
+    if (item.key().ends_with(".displacement") == displacements) total += item.value().numel();
+  }
+  return total;
+}
+
+TEST(Network, EveryModelHasTheParametersThatAreCounted) {
+  for (const RegistryEntry& entry : registry()) {
+    if (entry.name.starts_with("shiftresnet110") || entry.name.find("1.375") != std::string::npos) continue;
+    const Arch arch = make_arch(entry.name);
+    const Network network(arch, 0);
+    const Count total = count(arch);
+    EXPECT_EQ(parameters(network, false), total.params) << entry.name;
+    EXPECT_EQ(parameters(network, true), total.displacements) << entry.name;
+  }
+}
+
+TEST(Network, NamesAreThoseOfTheLayers) {
+  const Arch arch = make_arch("fenet_se_0.5", 10);
+  const Network network(arch, 0);
+  const auto parameters = network->named_parameters();
+  for (const LayerCount& layer : count(arch).layers) {
+    if (layer.kind == "average pool") continue;
+    bool found = false;
+    for (const auto& item : parameters) found |= item.key().starts_with(layer.name + ".");
+    EXPECT_TRUE(found) << layer.name;
+  }
+  EXPECT_TRUE(parameters.contains("units.0.shift.displacement"));
+}
+
+TEST(Network, ClassifiesAnySizeInAnyLayout) {
+  torch::NoGradGuard no_grad;
+  for (const char* name : {"fenet_0.5", "fenet_cifar_se_0.5", "shiftresnet20_e1"}) {
+    Network network(make_arch(name, 7), 1);
+    network->eval();
+    for (int64_t size : {8, 32, 33, 57, 64}) {
+      const Tensor x = torch::randn({2, 3, size, size});
+      const Tensor y = network->forward(x);
+      EXPECT_EQ(y.sizes(), (std::vector<int64_t>{2, 7})) << name << " " << size;
+      EXPECT_TRUE(torch::equal(y, network->forward(x.contiguous(at::MemoryFormat::ChannelsLast)))) << name;
+    }
+  }
+}
+
+TEST(Network, AnFeBlocksResidualUnitLetsTheOtherChannelsPass) {
+  torch::NoGradGuard no_grad;
+  const auto unit = make_unit(InvertedBottleneck{16, 12, 24, 16, Spatial::kShift, Shortcut::kIdentity});
+  const Tensor x = torch::randn({2, 16, 5, 6}).contiguous(at::MemoryFormat::ChannelsLast);
+  const Tensor y = unit->forward(x);
+  EXPECT_TRUE(torch::equal(y.slice(1, 0, 12), x.slice(1, 0, 12)));
+  EXPECT_FALSE(torch::equal(y.slice(1, 12), x.slice(1, 12)));
+}
+
+TEST(Network, WeightsDependOnTheSeedAlone) {
+  const Network a(make_arch("shiftresnet20_e1"), 3), b(make_arch("shiftresnet20_e1"), 3),
+      c(make_arch("shiftresnet20_e1"), 4);
+  const auto weights = [](const Network& n) { return n->named_parameters()["units.2.expand.conv.weight"]; };
+  EXPECT_TRUE(torch::equal(weights(a), weights(b)));
+  EXPECT_FALSE(torch::equal(weights(a), weights(c)));
+}
+
+// A training step of whole networks, by the one operator and by the three.
+TEST(Network, FusedAndPlainAgree) {
+  for (const char* name : {"shiftresnet20_e3", "fenet_cifar_0.5"}) {
+    std::vector<Tensor> gradients[2];
+    Tensor logits[2], running[2];
+    for (int fused = 0; fused < 2; ++fused) {
+      set_fused(fused == 1);
+      Network network(make_arch(name), 5);
+      start_displacements(network, "symmetric", 1.5, 5);
+      torch::manual_seed(6);
+      const Tensor x = torch::randn({8, 3, 16, 16}), labels = torch::randint(10, {8}, torch::kLong);
+      logits[fused] = network->forward(x);
+      torch::cross_entropy_loss(logits[fused], labels).backward();
+      for (const auto& item : network->named_parameters()) gradients[fused].push_back(item.value().grad());
+      running[fused] = network->named_buffers()["units.1.expand.norm.running_var"];
+    }
+    set_fused(true);
+    EXPECT_TRUE(torch::allclose(logits[0], logits[1], 1e-3, 1e-3)) << name;
+    EXPECT_TRUE(torch::allclose(running[0], running[1], 1e-4, 1e-5)) << name;
+    double difference = 0, size = 0;
+    for (size_t k = 0; k < gradients[0].size(); ++k) {
+      difference += (gradients[0][k] - gradients[1][k]).square().sum().item<double>();
+      size += gradients[0][k].square().sum().item<double>();
+    }
+    EXPECT_LT(std::sqrt(difference / size), 1e-2) << name;
+  }
+}
+
+TEST(Displacements, StartsAreWhatTheySay) {
+  Network network(make_arch("shiftresnet20_e3"), 0);
+  start_displacements(network, "symmetric", 2.5, 1);
+  const Tensor u = network->shifts()[4].layer->displacement;
+  EXPECT_LE(u.abs().max().item<float>(), 2.5f);
+  EXPECT_GT(u.abs().max().item<float>(), 1.5f);
+  EXPECT_LT(u.mean().abs().item<float>(), 0.5f);
+  start_displacements(network, "grid", 0, 1);
+  EXPECT_NEAR(shift_sparsity(network), 1.0 / 9, 0.02);
+  start_displacements(network, "zero", 0, 1);
+  EXPECT_EQ(shift_sparsity(network), 1.0);
+  EXPECT_THROW(start_displacements(network, "elsewhere", 0, 1), Error);
+}
+
+TEST(Displacements, RandomShiftsHaveTheSparsityAskedOfEachLayer) {
+  Network network(make_arch("shiftresnet20_e3"), 0);
+  std::vector<double> asked;
+  for (size_t k = 0; k < network->shifts().size(); ++k) asked.push_back(0.1 * static_cast<double>(k));
+  fix_random_shifts(network, asked, 2);
+  const auto got = layer_sparsity(network);
+  for (size_t k = 0; k < asked.size(); ++k) EXPECT_NEAR(got[k], asked[k], 0.011);
+  for (const NamedShift& named : network->shifts()) {
+    EXPECT_FALSE(named.layer->displacement.requires_grad());
+    EXPECT_LE(named.layer->displacement.abs().max().item<float>(), 1.0f);
+  }
+  const ShiftChange change = shift_change(network);
+  EXPECT_EQ(change.moved + change.to_zero + change.from_zero, 0);
+}
+
+TEST(Displacements, ChangesAreCounted) {
+  Network network(make_arch("shiftresnet20_e1"), 0);
+  torch::NoGradGuard no_grad;
+  auto layer = network->shifts()[0].layer;
+  layer->start.copy_(torch::zeros_like(layer->start));
+  layer->start[0][0] = 1.2, layer->start[1][1] = -2.0;
+  layer->displacement.copy_(layer->start);
+  layer->displacement[0][1] = 1.0;   // another shift
+  layer->displacement[1][1] = -0.4;  // none
+  layer->displacement[2][0] = 0.6;   // from none
+  layer->displacement[3][0] = 0.4;   // still none
+  const ShiftChange change = shift_change(network);
+  EXPECT_EQ(change.moved, 1);
+  EXPECT_EQ(change.to_zero, 1);
+  EXPECT_EQ(change.from_zero, 1);
+}
+
+// The first-order cost of not shifting a channel, against the loss itself with its shift taken away.
+TEST(SparseShiftModule, RemovalCostIsTheFirstOrderChangeOfTheLoss) {
+  torch::manual_seed(8);
+  SparseShift layer(4);
+  {
+    torch::NoGradGuard no_grad;
+    layer->displacement.copy_(torch::tensor({{1.0, 0.0}, {0.0, 0.0}, {-1.0, 2.0}, {0.0, -1.0}}));
+  }
+  layer->removal_cost = torch::zeros({4}, torch::kDouble);
+  const Tensor x = torch::randn({3, 4, 6, 6}), g = torch::randn({3, 4, 6, 6});
+  const Tensor y = layer->forward(x);
+  (y * g).sum().backward();  // a linear loss: first order is exact
+  const Tensor expected = ((x - y.detach()) * g).sum({2, 3}).square().sum(0);
+  EXPECT_TRUE(torch::allclose(layer->removal_cost, expected.to(torch::kDouble), 1e-4, 1e-4));
+  EXPECT_EQ(layer->removal_cost[1].item<double>(), 0);
+}
+
+}  // namespace
+}  // namespace fewshift

@@ -1,0 +1,240 @@
+// The commands, from pictures to names, and what they say of bad input.
+// SPDX-License-Identifier: Apache-2.0
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "core/file.h"
+#include "road.h"
+
+namespace fewshift::road {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+class CommandLineTest : public RoadTest {
+ protected:
+  std::vector<std::string> train(const std::string& data, const std::string& out,
+                                 const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> args = {"train",    "--model", "fenet_0.5", "--data", data,    "--size", "32",
+                                     "--epochs", "1",       "--batch",   "8",      "--out", out};
+    for (size_t k = 0; k + 1 < more.size(); k += 2) {  // an option of `more` takes the place of its like
+      const auto same = std::find(args.begin(), args.end(), more[k]);
+      if (same != args.end()) args.erase(same, same + 2);
+      args.insert(args.end(), {more[k], more[k + 1]});
+    }
+    return args;
+  }
+  // One line on standard error that names `what`, exit code 1.
+  static void expect_failure(const Outcome& outcome, const std::string& what) {
+    EXPECT_EQ(outcome.code, 1) << outcome.err;
+    EXPECT_NE(outcome.err.find(what), std::string::npos) << what << " is not in: " << outcome.err;
+    const size_t line = outcome.err.find("fewshift: ");
+    ASSERT_NE(line, std::string::npos) << outcome.err;
+    EXPECT_EQ(outcome.err.find('\n', line), outcome.err.size() - 1) << outcome.err;
+    EXPECT_EQ(outcome.out, "");
+  }
+};
+
+TEST_F(CommandLineTest, FromPicturesToNames) {
+  const std::string data = pictures("data", 3, 20, 5).string(), run_folder = path("run");
+  const Outcome trained = run(train(data, run_folder, {"--shift-sparsity", "0.5"}));
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  EXPECT_EQ(trained.out, "");
+  for (const char* file : {"config.toml", "metrics.jsonl", "log.txt", "best.safetensors", "last.safetensors",
+                           "state.safetensors"}) {
+    EXPECT_TRUE(fs::exists(run_folder + "/" + file)) << file;
+  }
+  const json metrics = json::parse(read_file(run_folder + "/metrics.jsonl"));
+  EXPECT_EQ(metrics["epoch"], 1);
+  EXPECT_NEAR(metrics["shift_sparsity"].get<double>(), 0.5, 0.03);
+
+  const Outcome evaluated = run({"eval", run_folder, "--data", data, "--json"});
+  ASSERT_EQ(evaluated.code, 0) << evaluated.err;
+  const json evaluation = json::parse(evaluated.out);
+  EXPECT_EQ(evaluation["images"], 15);
+  EXPECT_EQ(evaluation["split"], "test");
+  EXPECT_GE(evaluation["top1"].get<double>(), 0.0);
+  EXPECT_LE(evaluation["top1"].get<double>(), evaluation["top5"].get<double>());
+  EXPECT_TRUE(evaluation.contains("loss"));
+
+  const Outcome predicted = run({"predict", run_folder, data + "/test", "--top", "2", "--json"});
+  ASSERT_EQ(predicted.code, 0) << predicted.err;
+  const json predictions = json::parse(predicted.out)["predictions"];
+  ASSERT_EQ(predictions.size(), 15u);
+  int right = 0;
+  for (const json& prediction : predictions) {
+    ASSERT_EQ(prediction["classes"].size(), 2u);
+    EXPECT_GE(prediction["classes"][0]["score"].get<double>(),
+              prediction["classes"][1]["score"].get<double>());
+    const std::string image = prediction["image"], name = prediction["classes"][0]["name"];
+    right += image.find("/" + name + "/") != std::string::npos;
+  }
+  // eval and predict see the same pictures the same way.
+  EXPECT_NEAR(right / 15.0, evaluation["top1"].get<double>(), 1e-9);
+
+  const Outcome inspected = run({"inspect", run_folder, "--json"});
+  ASSERT_EQ(inspected.code, 0) << inspected.err;
+  const json description = json::parse(inspected.out);
+  EXPECT_NEAR(description["shift_sparsity"].get<double>(), 0.5, 0.03);
+  int64_t still = 0, channels = 0;
+  for (const json& layer : description["layers"]) {
+    if (layer["kind"] != "sparse shift") continue;
+    ASSERT_EQ(layer["displacements"].size(), layer["out"].get<size_t>());
+    for (const json& shift : layer["shifts"]) still += shift == json::array({0, 0});
+    channels += layer["out"].get<int64_t>();
+  }
+  EXPECT_NEAR(static_cast<double>(still) / static_cast<double>(channels),
+              description["shift_sparsity"].get<double>(), 1e-9);
+  EXPECT_EQ(run({"inspect", run_folder}).code, 0);
+
+  const Outcome control =
+      run(train(data, path("control"), {"--shift", "random", "--shift-from", run_folder}));
+  ASSERT_EQ(control.code, 0) << control.err;
+  const json fixed = json::parse(run({"inspect", path("control"), "--json"}).out);
+  for (size_t k = 0; k < fixed["layers"].size(); ++k) {
+    if (!fixed["layers"][k].contains("shift_sparsity")) continue;
+    EXPECT_NEAR(fixed["layers"][k]["shift_sparsity"].get<double>(),
+                description["layers"][k]["shift_sparsity"].get<double>(), 1e-9);
+  }
+}
+
+TEST_F(CommandLineTest, HelpAndUsage) {
+  const Outcome help = run({"--help"});
+  EXPECT_EQ(help.code, 0);
+  for (const char* command : {"models", "train", "eval", "predict", "inspect", "bench"}) {
+    EXPECT_NE(help.out.find(command), std::string::npos);
+    EXPECT_EQ(run({command, "--help"}).code, 0) << command;
+  }
+  EXPECT_EQ(run({}).code, 2);
+  EXPECT_EQ(run({"trian"}).code, 2);
+  EXPECT_EQ(run({"train", "--out"}).code, 2);
+  EXPECT_EQ(run({"eval", "x", "--data", "y", "--batch", "many"}).code, 2);
+}
+
+TEST_F(CommandLineTest, ModelsAreListed) {
+  const Outcome listed = run({"models", "--json"});
+  ASSERT_EQ(listed.code, 0);
+  const json models = json::parse(listed.out);
+  const auto found =
+      std::find_if(models.begin(), models.end(), [](const json& m) { return m["name"] == "fenet_1.0"; });
+  ASSERT_NE(found, models.end());
+  EXPECT_EQ((*found)["input"], json::array({3, 224, 224}));
+  EXPECT_NEAR((*found)["madds"].get<double>(), 301.8e6, 0.3e6);
+}
+
+TEST_F(CommandLineTest, TrainingSpeedIsMeasured) {
+  const Outcome measured = run(
+      {"bench", "--train", "shiftresnet20_e1", "--batch", "4", "--steps", "3", "--threads", "1", "--json"});
+  ASSERT_EQ(measured.code, 0) << measured.err;
+  const json bench = json::parse(measured.out);
+  EXPECT_GT(bench["images_per_s"].get<double>(), 0);
+  EXPECT_GT(bench["peak_memory_mb"].get<double>(), 0);
+  EXPECT_GT(bench["peak_fraction"].get<double>(), 0);
+}
+
+TEST_F(CommandLineTest, BadFoldersAreNamed) {
+  const std::string data = pictures("data", 2, 8, 2).string();
+  expect_failure(run(train(path("nowhere"), path("a"))), path("nowhere"));
+  fs::create_directories(folder / "empty" / "train");
+  expect_failure(run(train(path("empty"), path("a"))), path("empty"));
+  fs::create_directories(folder / "data" / "train" / "zz_nothing");
+  expect_failure(run(train(data, path("a"))), "zz_nothing");
+  fs::remove(folder / "data" / "train" / "zz_nothing");
+  const std::string one = pictures("one", 1, 8, 0).string();
+  expect_failure(run(train(one, path("a"))), path("one"));
+  EXPECT_FALSE(fs::exists(path("a"))) << "a failure before training leaves no folder";
+  write_file_atomic(path("file"), "in the way");
+  expect_failure(run(train(data, path("file"))), path("file"));
+  expect_failure(run(train(data, "/proc/fewshift")), "/proc/fewshift");
+}
+
+TEST_F(CommandLineTest, BadOptionsAreNamed) {
+  const std::string data = pictures("data", 2, 8, 2).string();
+  expect_failure(run(train(data, path("a"), {"--model", "fenet_9"})), "fenet_9");
+  expect_failure(run(train(data, path("a"), {"--shift-sparsity", "2"})), "--shift-sparsity");
+  expect_failure(run(train(data, path("a"), {"--set", "shift.speed=1"})), "shift.speed");
+  expect_failure(run(train(data, path("a"), {"--recipe", path("none.toml")})), "none.toml");
+  expect_failure(run({"train", "--data", data, "--out", path("a")}), "--model");
+}
+
+TEST_F(CommandLineTest, BrokenPicturesAmongGoodOnesAreSkippedCountedAndNamed) {
+  const std::string data = pictures("data", 2, 12, 3).string();
+  std::string first_class, picture;
+  for (const auto& entry : fs::directory_iterator(data + "/train"))
+    first_class = std::max(first_class, entry.path().string());
+  const std::string good = read_file(fs::path(first_class) / "001.jpg");
+  write_file_atomic(first_class + "/zero.jpg", "");
+  write_file_atomic(first_class + "/cut.jpg", good.substr(0, good.size() / 2));
+  std::string lying = good;  // the frame header claims 65500 x 65500 px
+  for (size_t k = 2; k + 9 < lying.size(); ++k) {
+    if (lying[k] == '\xff' && lying[k + 1] == '\xc0') {
+      for (int byte : {5, 7}) lying[k + byte] = '\xff', lying[k + byte + 1] = '\xdc';
+      break;
+    }
+  }
+  write_file_atomic(first_class + "/lying.jpg", lying);
+  const Outcome outcome = run(train(data, path("run"), {"--epochs", "2", "--set", "data.val_share=0"}));
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  for (const char* name : {"zero.jpg", "cut.jpg", "lying.jpg"})
+    EXPECT_NE(outcome.err.find(name), std::string::npos) << outcome.err;
+  const std::string metrics = read_file(path("run/metrics.jsonl"));
+  EXPECT_EQ(json::parse(metrics.substr(0, metrics.find('\n')))["broken_images"], 3);
+
+  // predict names the broken one and classifies the rest.
+  const Outcome predicted =
+      run({"predict", path("run"), first_class + "/zero.jpg", first_class + "/001.jpg", "--json"});
+  EXPECT_EQ(predicted.code, 1);
+  EXPECT_NE(predicted.err.find("zero.jpg"), std::string::npos);
+  EXPECT_EQ(json::parse(predicted.out)["predictions"].size(), 1u);
+}
+
+TEST_F(CommandLineTest, OnlyBrokenPicturesFail) {
+  for (const char* name : {"a", "b"}) {
+    fs::create_directories(folder / "data" / "train" / name);
+    for (int k = 0; k < 9; ++k)
+      write_file_atomic(folder / "data" / "train" / name / (std::to_string(k) + ".jpg"), "no picture");
+  }
+  const Outcome outcome = run(train(path("data"), path("run")));
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_NE(outcome.err.find(".jpg"), std::string::npos) << outcome.err;
+}
+
+TEST_F(CommandLineTest, BadCheckpointsAreNamed) {
+  const std::string data = pictures("data", 2, 8, 2).string(), picture = data + "/test";
+  ASSERT_EQ(run(train(data, path("run"))).code, 0);
+  expect_failure(run({"predict", path("nowhere"), picture}), path("nowhere"));
+  expect_failure(run({"inspect", data}), data);
+  std::string bytes = read_file(path("run/best.safetensors"));
+  bytes[3] = '\x7f';
+  write_file_atomic(path("header.safetensors"), bytes);
+  expect_failure(run({"eval", path("header.safetensors"), "--data", data}), "header.safetensors");
+  expect_failure(run({"eval", path("run"), "--data", pictures("other", 3, 4, 2).string()}), path("other"));
+  expect_failure(run({"predict", path("run"), data + "/nothing.jpg"}).code == 1
+                     ? run({"predict", path("run"), data + "/nothing.jpg"})
+                     : Outcome{},
+                 "nothing.jpg");
+}
+
+// A disk without room: the write fails, the line names the file, and what was there before is still there.
+TEST_F(CommandLineTest, AFullDiskIsNamedAndLosesNothing) {
+  const std::string data = pictures("data", 2, 16, 2).string();
+  const auto no_room = [] {
+    signal(SIGXFSZ, SIG_IGN);  // writes beyond the limit fail, as on a full disk
+    const rlimit limit{20000, 20000};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  };
+  const Outcome outcome = run(train(data, path("run")), no_room);
+  expect_failure(outcome, "safetensors: cannot write");
+  for (const auto& entry : fs::directory_iterator(path("run"))) {
+    EXPECT_EQ(entry.path().string().find(".tmp"), std::string::npos) << entry.path();
+  }
+  EXPECT_EQ(run({"train", "--resume", "--out", path("run")}).code, 0) << "with room again it goes on";
+}
+
+}  // namespace
+}  // namespace fewshift::road

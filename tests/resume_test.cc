@@ -1,0 +1,139 @@
+// A run that was killed or interrupted, and resumed, ends with bit for bit the weights of one that was not.
+// SPDX-License-Identifier: Apache-2.0
+#include <signal.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <thread>
+
+#include "core/file.h"
+#include "core/safetensors.h"
+#include "road.h"
+
+namespace fewshift::road {
+namespace {
+
+namespace fs = std::filesystem;
+
+class ResumeTest : public RoadTest {
+ protected:
+  void SetUp() override {
+    RoadTest::SetUp();
+    data = pictures("data", 3, 16, 0).string();
+  }
+  std::vector<std::string> train(const std::string& out) const {
+    return {"train",   "--model", "fenet_0.5", "--data", data,        "--size", "32",    "--epochs", "4",
+            "--batch", "8",       "--seed",    "7",      "--threads", "2",      "--out", path(out)};
+  }
+  std::vector<std::string> resume(const std::string& out) const {
+    return {"train", "--resume", "--out", path(out)};
+  }
+
+  // Waits until the run has saved `lines` epochs and is some way into the next.
+  void wait_into_epoch(const std::string& out, int lines) const {
+    for (int tries = 0; tries < 6000; ++tries) {
+      std::error_code error;
+      if (fs::exists(path(out + "/metrics.jsonl"), error)) {
+        const std::string metrics = read_file(path(out + "/metrics.jsonl"));
+        if (std::count(metrics.begin(), metrics.end(), '\n') >= lines) break;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(60));
+  }
+
+  void expect_same(const std::string& a, const std::string& b) const {
+    for (const char* file : {"last.safetensors", "best.safetensors"}) {
+      EXPECT_TRUE(read_file(path(a) + "/" + file) == read_file(path(b) + "/" + file)) << file;
+    }
+    const SafeTensors one = read_safetensors(path(a) + "/state.safetensors");
+    const SafeTensors two = read_safetensors(path(b) + "/state.safetensors");
+    ASSERT_EQ(one.tensors.size(), two.tensors.size());
+    for (const auto& [name, tensor] : one.tensors)
+      EXPECT_TRUE(tensor.bytes == two.tensors.at(name).bytes) << name;
+  }
+
+  std::string data;
+};
+
+TEST_F(ResumeTest, KilledAndInterruptedRunsEqualAnUninterruptedOne) {
+  ASSERT_EQ(run(train("whole")).code, 0);
+
+  for (int epochs : {1, 2}) {  // kill -9, at two places
+    const std::string out = "killed" + std::to_string(epochs);
+    const pid_t process = start(train(out), folder / "log");
+    wait_into_epoch(out, epochs);
+    kill(process, SIGKILL);
+    EXPECT_EQ(wait_for(process), 128 + SIGKILL);
+    const Outcome resumed = run(resume(out));
+    EXPECT_EQ(resumed.code, 0) << resumed.err;
+    expect_same("whole", out);
+  }
+
+  const pid_t process = start(train("interrupted"), folder / "log");
+  wait_into_epoch("interrupted", 1);
+  kill(process, SIGINT);
+  const int code = wait_for(process);
+  EXPECT_EQ(code, 130) << read_file(folder / "log");
+  const Outcome resumed = run(resume("interrupted"));
+  EXPECT_EQ(resumed.code, 0) << resumed.err;
+  expect_same("whole", "interrupted");
+}
+
+TEST_F(ResumeTest, ARunKilledBeforeItsFirstEpochStartsAnew) {
+  const pid_t process = start(train("run"), folder / "log");
+  for (int tries = 0; tries < 2000 && !fs::exists(path("run/config.toml")); ++tries) usleep(5000);
+  kill(process, SIGKILL);
+  wait_for(process);
+  EXPECT_EQ(run(resume("run")).code, 0);
+}
+
+TEST_F(ResumeTest, OtherSettingsBesideResumeAreRefused) {
+  auto args = train("run");
+  args[8] = "1";  // epochs
+  ASSERT_EQ(run(args).code, 0);
+  const Outcome again = run(args);
+  EXPECT_EQ(again.code, 1);
+  EXPECT_NE(again.err.find("--resume"), std::string::npos) << again.err;
+  auto other = resume("run");
+  other.insert(other.end(), {"--model", "shiftresnet20_e1"});
+  const Outcome differs = run(other);
+  EXPECT_EQ(differs.code, 1);
+  EXPECT_NE(differs.err.find("--model"), std::string::npos) << differs.err;
+  const Outcome nothing = run(resume("nowhere"));
+  EXPECT_EQ(nothing.code, 1);
+  EXPECT_NE(nothing.err.find("nowhere"), std::string::npos) << nothing.err;
+}
+
+// Weights that have gone wrong: the training stops, says what to lower, and the last good checkpoint stays.
+TEST_F(ResumeTest, ANaNLossStopsAndKeepsTheLastGoodCheckpoint) {
+  const pid_t process = start(train("run"), folder / "log");
+  wait_into_epoch("run", 1);
+  kill(process, SIGKILL);
+  wait_for(process);
+  SafeTensors state = read_safetensors(path("run/state.safetensors"));
+  const float nan = std::nanf("");
+  std::memcpy(state.tensors.at("network.stem.conv.weight").bytes.data(), &nan, sizeof nan);
+  write_safetensors(path("run/state.safetensors"), state);
+  const std::string good = read_file(path("run/last.safetensors"));
+  const Outcome outcome = run(resume("run"));
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_NE(outcome.err.find("the loss is NaN"), std::string::npos) << outcome.err;
+  EXPECT_NE(outcome.err.find("--lr"), std::string::npos) << outcome.err;
+  EXPECT_TRUE(read_file(path("run/last.safetensors")) == good);
+}
+
+TEST_F(ResumeTest, ABrokenStateIsNamed) {
+  auto args = train("run");
+  args[8] = "1";
+  ASSERT_EQ(run(args).code, 0);
+  write_file_atomic(path("run/state.safetensors"), "not a state");
+  const Outcome outcome = run(resume("run"));
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_NE(outcome.err.find("state.safetensors"), std::string::npos) << outcome.err;
+}
+
+}  // namespace
+}  // namespace fewshift::road
