@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <iostream>
@@ -12,6 +13,7 @@
 #include "arch/registry.h"
 #include "cli/commands.h"
 #include "cli/threads.h"
+#include "core/target_clones.h"
 #include "nn/displacements.h"
 
 namespace fewshift::cli {
@@ -31,8 +33,7 @@ double seconds(Clock::time_point begin) {
 }
 
 // Multiply-adds a second of all threads at once, from registers alone.
-__attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default"))) float multiply_add(
-    int64_t rounds) {
+FEWSHIFT_CLONES float multiply_add(int64_t rounds) {
   constexpr int kVectors = 12;
   typedef float Vector __attribute__((vector_size(64)));
   Vector sums[kVectors] = {}, a, b;

@@ -40,8 +40,9 @@ int run(const Options& o) {
   options.workers = threads(0);
   options.preprocess = model.info.preprocess;
   const Evaluation result = evaluate(model.network, pictures, options);
-  for (const auto& [name, reason] : result.broken)
-    std::fprintf(stderr, "skipped a broken picture: %s\n", reason.c_str());
+  for (const auto& [name, reason] : result.broken) {
+    std::fprintf(stderr, "skipped a broken picture: %s: %s\n", name.c_str(), reason.c_str());
+  }
   if (o.json) {
     std::cout << nlohmann::json{{"top1", result.top1},      {"top5", result.top5},
                                 {"images", result.images},  {"loss", result.loss},

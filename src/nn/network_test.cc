@@ -151,6 +151,17 @@ TEST(Displacements, ChangesAreCounted) {
   EXPECT_EQ(change.from_zero, 1);
 }
 
+TEST(SparseShiftModule, PenaltyIsTheL1NormAndPullsTowardsZero) {
+  SparseShift layer(2);
+  {
+    torch::NoGradGuard no_grad;
+    layer->displacement.copy_(torch::tensor({{1.5, -0.25}, {0.0, -2.0}}));
+  }
+  layer->penalty().backward();
+  EXPECT_EQ(layer->penalty().item<float>(), 3.75f);
+  EXPECT_TRUE(torch::equal(layer->displacement.grad(), torch::tensor({{1.0f, -1.0f}, {0.0f, -1.0f}})));
+}
+
 // The first-order cost of not shifting a channel, against the loss itself with its shift taken away.
 TEST(SparseShiftModule, RemovalCostIsTheFirstOrderChangeOfTheLoss) {
   torch::manual_seed(8);

@@ -30,4 +30,8 @@ torch::Tensor SparseShiftImpl::shifts() const {
   return displacement.detach().round().to(torch::kLong);
 }
 
+torch::Tensor SparseShiftImpl::penalty() const {
+  return displacement.abs().sum();
+}
+
 }  // namespace fewshift

@@ -13,6 +13,10 @@ struct SparseShiftImpl : torch::nn::Module {
   // The integer move of each channel, [C,2] int64, as the forward pass makes it.
   torch::Tensor shifts() const;
 
+  // The L1 norm of the displacements, to be weighted by lambda and added to the loss ("All You Need is a Few
+  // Shifts").
+  torch::Tensor penalty() const;
+
   torch::Tensor displacement;  // parameter
   torch::Tensor start;         // buffer: the displacements that training began with
   int64_t stride;

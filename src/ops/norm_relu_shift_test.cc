@@ -82,6 +82,15 @@ TEST(NormReluShift, MomentsAreMeanAndBiasedVariance) {
   EXPECT_TRUE(torch::allclose(variance.to(torch::kDouble), wide.var({0, 2, 3}, false), 1e-4, 1e-4));
 }
 
+TEST(NormReluShift, NaNStaysNaN) {  // a training that has gone wrong must be seen to
+  const Tensor one = torch::ones({4});
+  const Tensor h = torch::full({2, 4, 3, 3}, std::nan("")).contiguous(at::MemoryFormat::ChannelsLast);
+  EXPECT_TRUE(norm_relu_shift(h, one, one, one, one, false, 1e-5, torch::zeros({4, 2}), 1)
+                  .isnan()
+                  .all()
+                  .item<bool>());
+}
+
 TEST(NormReluShift, RefusesOtherLayouts) {
   const Tensor one = torch::ones({4});
   EXPECT_THROW(norm_relu_shift(torch::zeros({2, 4, 3, 3}), one, one, one, one, true, 1e-5, Tensor(), 1),

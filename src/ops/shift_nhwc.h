@@ -6,13 +6,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "core/target_clones.h"
 #include "ops/shift_geometry.h"
-
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && defined(__GNUC__) && !defined(__clang__)
-#define FEWSHIFT_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define FEWSHIFT_CLONES
-#endif
 
 namespace fewshift {
 

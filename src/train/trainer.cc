@@ -20,6 +20,7 @@
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
 #include "train/run_files.h"
+#include "train/run_progress.h"
 #include "train/shift_learner.h"
 
 namespace fewshift {
@@ -36,27 +37,6 @@ double seconds_since(Clock::time_point then) {
 
 int cores() {
   return std::max(1u, std::thread::hardware_concurrency());
-}
-
-// Where a run stands; everything in it is saved and resumed.
-struct Progress {
-  int64_t epoch = 0;  // from 0
-  int64_t batch = 0;  // in the epoch: the next one
-  int64_t step = 0;   // in all
-  double loss_sum = 0;
-  int64_t right = 0, seen = 0;  // of the epoch
-  double best_top1 = -1;
-  std::string metrics;  // lines of metrics.jsonl
-};
-
-json to_json(const Progress& p) {
-  return {{"epoch", p.epoch}, {"batch", p.batch}, {"step", p.step},           {"loss_sum", p.loss_sum},
-          {"right", p.right}, {"seen", p.seen},   {"best_top1", p.best_top1}, {"metrics", p.metrics}};
-}
-
-Progress progress_from_json(const json& j) {
-  return {j.at("epoch"), j.at("batch"), j.at("step"),      j.at("loss_sum"),
-          j.at("right"), j.at("seen"),  j.at("best_top1"), j.at("metrics")};
 }
 
 Augment augment_of(const Recipe& recipe, int size) {
@@ -115,7 +95,7 @@ class Trainer {
     const std::string where = files_.state().string();
     const SafeTensors state = read_safetensors(files_.state());
     try {
-      progress_ = progress_from_json(json::parse(state.metadata.at("progress")));
+      progress_ = run_progress_from_json(state.metadata.at("progress"));
       if (state.metadata.at("model") != recipe_.model) {
         throw Error(ErrorCode::kCorrupt, where,
                     "is of the model " + state.metadata.at("model") + ", not " + recipe_.model);
@@ -317,7 +297,7 @@ class Trainer {
 
   void name_broken() {
     for (const auto& [name, reason] : broken_) {
-      if (named_.insert(name).second) say("skipped a broken picture: " + reason);
+      if (named_.insert(name).second) say("skipped a broken picture: " + name + ": " + reason);
     }
   }
 
@@ -359,7 +339,7 @@ class Trainer {
     }
     for (const auto& [name, tensor] : learner_.state()) state.tensors["learner." + name] = to_raw(tensor);
     state.metadata["model"] = recipe_.model;
-    state.metadata["progress"] = to_json(progress_).dump();
+    state.metadata["progress"] = to_json(progress_);
     write_safetensors(files_.state(), state);
     last_save_ = Clock::now();
   }
@@ -387,7 +367,7 @@ class Trainer {
   int64_t batches_;
   ShiftLearner learner_;
   torch::optim::SGD optimiser_;
-  Progress progress_;
+  RunProgress progress_;
   std::map<std::string, std::string> broken_;
   std::set<std::string> named_;
   double shown_sparsity_ = -1;

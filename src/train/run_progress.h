@@ -1,0 +1,23 @@
+// Where a run stands: saved with its state, and taken up again when it is resumed.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <cstdint>
+#include <string>
+
+namespace fewshift {
+
+struct RunProgress {
+  int64_t epoch = 0;  // from 0
+  int64_t batch = 0;  // in the epoch: the next one
+  int64_t step = 0;   // in all
+  double loss_sum = 0;
+  int64_t right = 0, seen = 0;  // of the epoch
+  double best_top1 = -1;
+  std::string metrics;  // lines of metrics.jsonl
+};
+
+// One JSON object, and back (throws nlohmann::json's exceptions on another).
+std::string to_json(const RunProgress& progress);
+RunProgress run_progress_from_json(const std::string& text);
+
+}  // namespace fewshift
