@@ -26,6 +26,7 @@ int run(const Options& o) {
   DataOptions opening;
   opening.cache_bytes = 0;
   opening.val_share = 0;
+  opening.min_side = decode_min_side(model.info.preprocess);
   const Data data = open_data(o.data, opening);
   const char* split = data.test ? "test" : "val";
   const auto pictures = data.test ? data.test : data.val;

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <malloc.h>
 
+#include <filesystem>
 #include <iostream>
 #include <map>
 #include <new>
@@ -50,6 +51,8 @@ int run(const Action& action) {
     return fail(error.what());
   } catch (const c10::Error& error) {
     return fail(error.what_without_backtrace());
+  } catch (const std::filesystem::filesystem_error& error) {
+    return fail(error.path1().string() + ": " + error.code().message());
   } catch (const std::bad_alloc&) {
     return fail("out of memory: try a smaller --batch or --size");
   } catch (const std::exception& error) {

@@ -70,7 +70,7 @@ int run(const Options& o) {
   int failed = 0;
   for (const std::string& file : expand(o.images)) {
     try {
-      const auto classes = classify(model, load_image(file), o.top);
+      const auto classes = classify(model, load_image(file, decode_min_side(model.info.preprocess)), o.top);
       nlohmann::json list = nlohmann::json::array();
       if (!o.json) std::printf("%s", file.c_str());
       for (const Scored& scored : classes) {

@@ -70,9 +70,9 @@ void check_same(const std::optional<T>& option, const T& field, const char* name
 }
 
 Recipe resumed(const Options& o) {
-  const Recipe recipe = read_run_recipe(o.out);
+  Recipe recipe = read_run_recipe(o.out);
+  take(o.data, recipe.data);  // the folder may have moved; that it holds the same pictures is checked
   check_same(o.model, recipe.model, "--model");
-  check_same(o.data, recipe.data, "--data");
   check_same(o.shift, recipe.shift, "--shift");
   check_same(o.shift_from, recipe.shift_from, "--shift-from");
   check_same(o.size, recipe.size, "--size");
@@ -94,6 +94,7 @@ int run(const Options& o) {
   const Recipe recipe = o.resume ? resumed(o) : gather(o);
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
+  std::signal(SIGHUP, on_signal);
   Progress progress;
   const TrainResult result = train(recipe, o.out, o.resume, progress, g_stop);
   if (result.interrupted) return kInterrupted;

@@ -192,7 +192,9 @@ bool Loader::next(Batch& batch) {
   std::unique_lock lock(state.mutex);
   while (state.to_give < state.end) {
     state.batch_ready.wait(lock, [&] { return state.ready.count(state.to_give) > 0; });
-    Made made = std::move(state.ready.extract(state.to_give++).mapped());
+    const size_t number = state.to_give++;
+    Made made = std::move(state.ready.extract(number).mapped());
+    made.batch.number = static_cast<int64_t>(number);
     state.work_ready.notify_all();
     if (made.failure) {
       state.to_give = state.to_make = state.end;

@@ -13,7 +13,8 @@
 namespace fewshift {
 
 struct Batch {
-  int64_t size = 0;  // pictures in it: `batch`, fewer at the end of an epoch or where some were broken
+  int64_t number = 0;  // in the epoch, from 0; a batch whose pictures are all broken is passed over
+  int64_t size = 0;    // pictures in it: `batch`, fewer at the end of an epoch or where some were broken
   std::vector<float> images;    // [size][S][S][3] (channels last), normalised
   std::vector<int64_t> labels;  // [size]
   std::vector<size_t> indices;  // [size], in the data set

@@ -163,7 +163,8 @@ Data open_layout(const fs::path& root, int min_side) {
     if (fs::is_directory(root / part)) return open_folders(root, min_side);
   }
   throw Error(ErrorCode::kNotFound, root.string(),
-              "neither an image folder (no train/, val/ or test/ in it) nor CIFAR's binary files");
+              "neither an image folder (no train/, val/ or test/ in it: move the class folders into train/) "
+              "nor CIFAR's binary files");
 }
 
 void cut_val_from_train(Data& data, const DataOptions& options) {

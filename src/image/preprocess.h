@@ -20,6 +20,12 @@ struct Preprocess {
 // The usual recipe at `size` px: resize = size up to 64 px, size * 8 / 7 (224: 256) above.
 Preprocess default_preprocess(int size);
 
+// decode_image's min_side for pictures that go this way: large enough to lose nothing that the resizing would
+// keep.
+inline int decode_min_side(const Preprocess& preprocess) {
+  return 2 * preprocess.resize;
+}
+
 // As one JSON object, and back. from_json throws Error (kCorrupt) naming the field that is missing or out of
 // range (size and resize from 1 to 4096, size <= resize; std > 0).
 std::string to_json(const Preprocess& preprocess);

@@ -157,6 +157,7 @@ void check_recipe(const Recipe& r) {
   require(r.label_smoothing >= 0 && r.label_smoothing < 1, "train.label_smoothing",
           "must lie from 0 to below 1");
   require(r.shift == "ssl" || r.shift == "random", "--shift", "must be ssl or random");
+  require(r.shift_from.empty() || r.shift == "random", "--shift-from", "goes with --shift random");
   require(r.start == "symmetric" || r.start == "grid" || r.start == "zero", "shift.start",
           "must be symmetric, grid or zero");
   require(r.reach >= 0 && r.reach <= 1024, "shift.reach", "must lie between 0 and 1024 px");

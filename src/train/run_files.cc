@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/run_files.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -20,6 +24,18 @@ void RunFiles::create() const {
     throw Error(ErrorCode::kIo, "--out " + folder_.string(),
                 "cannot make the folder: " + (error ? error.message() : std::string("a file is in the way")));
   }
+}
+
+void RunFiles::lock() const {
+  const int fd = ::open(log().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (fd < 0)
+    throw Error(ErrorCode::kIo, log().string(), std::string("cannot write: ") + std::strerror(errno));
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    ::close(fd);
+    throw Error(ErrorCode::kInvalidArgument, "--out " + folder_.string(),
+                "another process is training into this folder");
+  }
+  // The descriptor stays open: the system gives the lock back when the process ends, however it ends.
 }
 
 void RunFiles::append_log(const std::string& line) const {

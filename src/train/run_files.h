@@ -21,6 +21,9 @@ class RunFiles {
 
   // Makes the folder. Throws Error (kIo) where that fails, (kInvalidArgument) where a run is there already.
   void create() const;
+  // Holds the folder for this process until it ends. Throws Error (kInvalidArgument) where another one has
+  // it.
+  void lock() const;
   // Appends a line to log.txt. Throws Error (kIo).
   void append_log(const std::string& line) const;
 

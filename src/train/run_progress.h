@@ -13,7 +13,8 @@ struct RunProgress {
   double loss_sum = 0;
   int64_t right = 0, seen = 0;  // of the epoch
   double best_top1 = -1;
-  std::string metrics;  // lines of metrics.jsonl
+  bool best_settled = false;  // the best epoch is one after the last pruning
+  std::string metrics;        // lines of metrics.jsonl
 };
 
 // One JSON object, and back (throws nlohmann::json's exceptions on another).

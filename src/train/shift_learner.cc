@@ -31,7 +31,7 @@ ShiftLearner::ShiftLearner(Network network, const Recipe& recipe, int64_t steps)
     layers_.push_back({named.name, named.layer, torch::zeros({C, 2}), torch::zeros({C, 2}),
                        torch::ones({C, 1}), torch::zeros({C}, torch::kDouble)});
   }
-  if (recipe.sparsity < 0) return;
+  if (recipe.sparsity < 0 || recipe.shift != "ssl" || layers_.empty()) return;
   for (int k = 1; k <= kPruneStrides; ++k) {
     const double share = static_cast<double>(k) / kPruneStrides;
     const double at = recipe.prune_from + (recipe.prune_until - recipe.prune_from) * share;
@@ -61,8 +61,17 @@ void ShiftLearner::after_step(int64_t step, double learning_rate) {
   if (step < freeze_step_) {
     for (Layer& layer : layers_) update(layer, step, learning_rate);
   }
-  for (const Event& event : events_) {
-    if (event.step == step) prune(event.sparsity, &event == &events_.back());
+  prune_until(step);
+}
+
+void ShiftLearner::finish() {
+  torch::NoGradGuard no_grad;
+  prune_until(steps_);
+}
+
+void ShiftLearner::prune_until(int64_t step) {
+  for (; done_ < events_.size() && events_[done_].step <= step; ++done_) {
+    prune(events_[done_].sparsity, done_ + 1 == events_.size());
   }
 }
 
@@ -171,6 +180,7 @@ std::map<std::string, Tensor> ShiftLearner::state() const {
     state[layer.name + ".kept"] = layer.kept;
     state[layer.name + ".cost"] = layer.cost;
   }
+  state["done"] = torch::tensor(static_cast<int64_t>(done_));
   return state;
 }
 
@@ -181,6 +191,7 @@ void ShiftLearner::load_state(const std::map<std::string, Tensor>& state) {
     layer.kept.copy_(state.at(layer.name + ".kept"));
     layer.cost.copy_(state.at(layer.name + ".cost"));
   }
+  done_ = static_cast<size_t>(state.at("done").item<int64_t>());
 }
 
 }  // namespace fewshift

@@ -31,6 +31,11 @@ class ShiftLearner {
   // After its backward pass, with the weights' learning rate of the step.
   void after_step(int64_t step, double learning_rate);
 
+  // After the last step: whatever pruning is still due.
+  void finish();
+  // Whether the sparsity that was asked for has been reached, so that no shift will be taken away any more.
+  bool settled() const { return done_ == events_.size(); }
+
   // What a resumed run needs, by name; and back.
   std::map<std::string, torch::Tensor> state() const;
   void load_state(const std::map<std::string, torch::Tensor>& state);
@@ -52,6 +57,7 @@ class ShiftLearner {
   void adam(Layer& layer, const torch::Tensor& grad, int64_t step, double rate, double penalty);
   void sgd(Layer& layer, const torch::Tensor& grad, double rate, double penalty);
   double penalty(int64_t step) const;
+  void prune_until(int64_t step);
   void prune(double sparsity, bool last);
   void wake(int64_t channels);  // the unshifted channels nearest to moving get a shift
 
@@ -60,6 +66,7 @@ class ShiftLearner {
   int64_t steps_, freeze_step_;
   std::vector<Layer> layers_;
   std::vector<Event> events_;
+  size_t done_ = 0;  // of the events
 };
 
 }  // namespace fewshift

@@ -61,34 +61,37 @@ LoaderOptions loading_of(const Recipe& recipe, const Preprocess& preprocess) {
   return options;
 }
 
-Data open(const Recipe& recipe, int size) {
+Data open(const Recipe& recipe, const Preprocess& preprocess) {
   DataOptions options;
   options.seed = static_cast<uint64_t>(recipe.seed);
   options.val_share = recipe.val_share;
-  options.min_side = 2 * size;
+  options.min_side = decode_min_side(preprocess);
   options.cache_bytes = static_cast<size_t>(recipe.cache_mb) << 20;
   Data data = open_data(recipe.data, options);
   if (!data.train) throw Error(ErrorCode::kNotFound, recipe.data, "has no train/ to train on");
+  if (data.train->size() < 2)
+    throw Error(ErrorCode::kInvalidArgument, recipe.data, "has fewer than two pictures to train on");
   return data;
 }
 
 class Trainer {
  public:
-  Trainer(const Recipe& recipe, const RunFiles& files, TrainObserver& observer, const std::atomic<bool>& stop)
+  Trainer(const Recipe& recipe, const RunFiles& files, TrainObserver& observer, const std::atomic<bool>& stop,
+          bool resumed)
       : recipe_(recipe),
         files_(files),
         observer_(observer),
         stop_(stop),
         size_(recipe.size > 0 ? static_cast<int>(recipe.size) : make_arch(recipe.model).size),
         preprocess_(default_preprocess(size_)),
-        data_(open(recipe, size_)),
+        data_(open(recipe, preprocess_)),
         network_(make_arch(recipe.model, static_cast<int>(data_.class_names.size())),
                  static_cast<uint64_t>(recipe.seed)),
         loader_(data_.train, loading_of(recipe, preprocess_)),
         batches_(static_cast<int64_t>(loader_.batches())),
         learner_(network_, recipe, recipe.epochs * batches_),
         optimiser_(parameter_groups(), torch::optim::SGDOptions(recipe.learning_rate)) {
-    start_shifts();
+    start_shifts(resumed);
   }
 
   void resume() {
@@ -99,6 +102,10 @@ class Trainer {
       if (state.metadata.at("model") != recipe_.model) {
         throw Error(ErrorCode::kCorrupt, where,
                     "is of the model " + state.metadata.at("model") + ", not " + recipe_.model);
+      }
+      if (state.metadata.at("data") != data_fingerprint()) {
+        throw Error(ErrorCode::kInvalidArgument, "--data " + recipe_.data,
+                    "its pictures or classes are not those that the run began with");
       }
       take_network(state, "network.", where, network_);
       take_optimiser(state);
@@ -119,6 +126,7 @@ class Trainer {
 
   TrainResult run() {
     describe();
+    if (progress_.epoch >= recipe_.epochs) say("this run has finished already");
     last_save_ = Clock::now();
     bool interrupted = false;
     while (progress_.epoch < recipe_.epochs && !interrupted) interrupted = !run_epoch();
@@ -142,13 +150,13 @@ class Trainer {
     return groups;
   }
 
-  void start_shifts() {
+  void start_shifts(bool resumed) {
     if (recipe_.shift == "ssl") {
       start_displacements(network_, recipe_.start, recipe_.reach, static_cast<uint64_t>(recipe_.seed));
       return;
     }
     std::vector<double> shares(network_->shifts().size(), std::max(0.0, recipe_.sparsity));
-    if (!recipe_.shift_from.empty()) {
+    if (!recipe_.shift_from.empty() && !resumed) {  // a resumed run has them in its state
       const TrainedModel model = load_model(recipe_.shift_from);
       shares = layer_sparsity(model.network);
       if (shares.size() != network_->shifts().size()) {
@@ -191,8 +199,13 @@ class Trainer {
     const int64_t seen_before = progress_.seen;
     Batch batch;
     while (loader_.next(batch)) {
-      train_step(batch);
-      report_step(began, seen_before);
+      progress_.batch = batch.number;
+      progress_.step = progress_.epoch * batches_ + batch.number;
+      if (batch.size > 1)
+        train_step(batch);  // batch norm needs two; a lone one is left where the others were broken
+      ++progress_.batch;
+      ++progress_.step;
+      if (progress_.seen > 0) report_step(began, seen_before);
       if (stop_) {
         save_state();
         say("interrupted in epoch " + std::to_string(progress_.epoch + 1) + ", saved; --resume continues");
@@ -224,8 +237,6 @@ class Trainer {
     progress_.loss_sum += value * static_cast<double>(batch.size);
     progress_.right += (logits.argmax(1) == labels).sum().item<int64_t>();
     progress_.seen += batch.size;
-    ++progress_.batch;
-    ++progress_.step;
   }
 
   [[noreturn]] void fail_numeric(double value) {
@@ -236,7 +247,8 @@ class Trainer {
             std::to_string(progress_.epoch + 1) + ", step " + std::to_string(progress_.batch + 1) +
             (saved ? "; last.safetensors keeps the weights of epoch " + std::to_string(progress_.epoch)
                    : std::string("; no epoch had ended")) +
-            ". Lower --lr (now " + json(recipe_.learning_rate).dump() + ") or lengthen train.warmup_epochs");
+            ". In a new run, lower --lr (now " + json(recipe_.learning_rate).dump() +
+            ") or lengthen train.warmup_epochs");
   }
 
   void report_step(Clock::time_point began, int64_t seen_before) {
@@ -260,7 +272,34 @@ class Trainer {
     return shown_sparsity_;
   }
 
+  // Nothing that is not a number is ever saved.
+  void check_finite() {
+    for (const auto& item : network_->named_parameters()) {
+      if (!item.value().isfinite().all().item<bool>()) fail_numeric(std::nan(""));
+    }
+  }
+
+  void validate(EpochReport& report) {
+    EvaluateOptions options;
+    options.preprocess = preprocess_;
+    options.workers = std::min(4, cores());
+    try {
+      const Evaluation val = evaluate(network_, data_.val, options);
+      if (!std::isfinite(val.loss)) fail_numeric(val.loss);
+      report.val_loss = val.loss;
+      report.val_top1 = val.top1;
+      report.val_images = val.images;
+      for (const auto& [name, reason] : val.broken) broken_[name] = reason;
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::kNumeric) throw;
+      network_->train();
+      say(std::string("no picture of val could be used: ") + error.what());
+    }
+  }
+
   void end_epoch(Clock::time_point began, int64_t seen_before) {
+    check_finite();
+    if (progress_.epoch + 1 == recipe_.epochs) learner_.finish();
     EpochReport report;
     report.seconds = seconds_since(began);
     report.images_per_s = static_cast<double>(progress_.seen - seen_before) / report.seconds;
@@ -272,21 +311,15 @@ class Trainer {
     }
     report.learning_rate = learning_rate();
     report.shift_sparsity = shift_sparsity(network_);
-    if (data_.val) {
-      EvaluateOptions options;
-      options.preprocess = preprocess_;
-      options.workers = std::min(4, cores());
-      const Evaluation val = evaluate(network_, data_.val, options);
-      report.val_loss = val.loss;
-      report.val_top1 = val.top1;
-      report.val_images = val.images;
-      for (const auto& [name, reason] : val.broken) broken_[name] = reason;
-    }
+    if (data_.val) validate(report);
     for (const auto& [name, reason] : loader_.broken()) broken_[name] = reason;
     report.broken_images = static_cast<int64_t>(broken_.size());
     name_broken();
-    report.best = !data_.val || report.val_top1 > progress_.best_top1;
+    // Before the last pruning every epoch is the best so far: what comes before it has not the sparsity asked
+    // for.
+    report.best = !data_.val || !progress_.best_settled || report.val_top1 > progress_.best_top1;
     if (report.best) progress_.best_top1 = report.val_top1;
+    progress_.best_settled = learner_.settled();
     ++progress_.epoch;
     progress_.batch = 0;
     progress_.loss_sum = 0;
@@ -328,7 +361,20 @@ class Trainer {
     save_state();
   }
 
+  // Classes and labels in their order: what must not change under a run.
+  std::string data_fingerprint() const {
+    uint64_t hash = 1469598103934665603u;  // FNV-1a
+    auto add = [&](uint64_t value) { hash = (hash ^ value) * 1099511628211u; };
+    for (const auto& set : {data_.train, data_.val}) {
+      add(set ? set->size() : 0);
+      for (size_t k = 0; set && k < set->size(); ++k) add(static_cast<uint64_t>(set->label(k)));
+    }
+    return json(data_.class_names).dump(-1, ' ', false, json::error_handler_t::replace) +
+           std::to_string(hash);
+  }
+
   void save_state() {
+    check_finite();
     SafeTensors state;
     put_network(network_, "network.", state);
     for (const auto& item : network_->named_parameters()) {
@@ -339,6 +385,7 @@ class Trainer {
     }
     for (const auto& [name, tensor] : learner_.state()) state.tensors["learner." + name] = to_raw(tensor);
     state.metadata["model"] = recipe_.model;
+    state.metadata["data"] = data_fingerprint();
     state.metadata["progress"] = to_json(progress_);
     write_safetensors(files_.state(), state);
     last_save_ = Clock::now();
@@ -387,18 +434,29 @@ Recipe read_run_recipe(const std::filesystem::path& run) {
   return recipe;
 }
 
-TrainResult train(const Recipe& recipe, const std::filesystem::path& run, bool resume,
-                  TrainObserver& observer, const std::atomic<bool>& stop) {
-  check_recipe(recipe);
-  at::set_num_threads(recipe.threads > 0 ? static_cast<int>(recipe.threads) : cores());
+TrainResult train(const Recipe& given, const std::filesystem::path& run, bool resume, TrainObserver& observer,
+                  const std::atomic<bool>& stop) {
+  check_recipe(given);
+  Recipe recipe = given;
+  if (recipe.threads == 0) recipe.threads = cores();  // written down, so that a resumed run has as many
+  at::set_num_threads(static_cast<int>(recipe.threads));
   const RunFiles files(run);
   if (!resume && std::filesystem::exists(files.config())) files.create();  // refuses, before any work
-  Trainer trainer(recipe, files, observer, stop);
+  const bool has_state = std::filesystem::exists(files.state());
+  if (resume && !has_state && std::filesystem::exists(files.last())) {
+    throw Error(ErrorCode::kNotFound, files.state().string(),
+                "is missing: the run cannot be continued without it");
+  }
+  if (resume) files.lock();
+  Trainer trainer(recipe, files, observer, stop, resume && has_state);
   if (!resume) {
     files.create();
+    files.lock();
     write_file_atomic(files.config(), format_recipe(recipe));
-  } else if (std::filesystem::exists(files.state())) {
+  } else if (has_state) {
     trainer.resume();
+  } else {
+    observer.on_message("the run had not saved anything yet: it starts from the beginning");
   }
   return trainer.run();
 }
