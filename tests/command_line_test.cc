@@ -103,6 +103,39 @@ TEST_F(CommandLineTest, FromPicturesToNames) {
   }
 }
 
+TEST_F(CommandLineTest, TheBestEpochHasTheSparsityThatWasAskedFor) {
+  const std::string data = pictures("data", 3, 16, 0).string();
+  ASSERT_EQ(run(train(data, path("run"), {"--epochs", "5", "--shift-sparsity", "0.8"})).code, 0);
+  for (const char* file : {"run/best.safetensors", "run/last.safetensors"}) {
+    const json description = json::parse(run({"inspect", path(file), "--json"}).out);
+    EXPECT_NEAR(description["shift_sparsity"].get<double>(), 0.8, 0.03) << file;
+  }
+}
+
+// A learning rate beyond all measure: whatever is saved is made of numbers.
+TEST_F(CommandLineTest, WhatIsNoNumberIsNeverSaved) {
+  const std::string data = pictures("data", 3, 16, 0).string();
+  const Outcome outcome =
+      run(train(data, path("run"), {"--epochs", "3", "--lr", "1e30", "--set", "train.warmup_epochs=0"}));
+  EXPECT_EQ(outcome.code, 1) << outcome.err;
+  EXPECT_NE(outcome.err.find("--lr"), std::string::npos) << outcome.err;
+  EXPECT_FALSE(fs::exists(path("run/last.safetensors")));
+}
+
+TEST_F(CommandLineTest, BatchesLeftWithOnePictureOrNoneAreNoEnd) {
+  const std::string data = pictures("data", 2, 12, 0).string();
+  int k = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(data)) {
+    if (entry.is_regular_file() && k++ % 3 != 0) write_file_atomic(entry.path(), "no picture");
+  }
+  const Outcome outcome =
+      run(train(data, path("run"),
+                {"--epochs", "2", "--batch", "2", "--shift-sparsity", "0.5", "--set", "data.val_share=0"}));
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const json description = json::parse(run({"inspect", path("run"), "--json"}).out);
+  EXPECT_NEAR(description["shift_sparsity"].get<double>(), 0.5, 0.03);
+}
+
 TEST_F(CommandLineTest, HelpAndUsage) {
   const Outcome help = run({"--help"});
   EXPECT_EQ(help.code, 0);

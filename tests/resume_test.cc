@@ -125,6 +125,24 @@ TEST_F(ResumeTest, ANaNLossStopsAndKeepsTheLastGoodCheckpoint) {
   EXPECT_TRUE(read_file(path("run/last.safetensors")) == good);
 }
 
+TEST_F(ResumeTest, OtherPicturesOrNoStateAreRefused) {
+  auto args = train("run");
+  args[8] = "1";  // epochs
+  ASSERT_EQ(run(args).code, 0);
+  auto moved = resume("run");
+  moved.insert(moved.end(), {"--data", pictures("other", 3, 12, 0).string()});
+  const Outcome other = run(moved);
+  EXPECT_EQ(other.code, 1);
+  EXPECT_NE(other.err.find(path("other")), std::string::npos) << other.err;
+  fs::rename(data, data + "_moved");
+  moved.back() = data + "_moved";
+  EXPECT_EQ(run(moved).code, 0) << "the same pictures elsewhere are the same pictures";
+  fs::remove(path("run/state.safetensors"));
+  const Outcome nothing = run(moved);
+  EXPECT_EQ(nothing.code, 1);
+  EXPECT_NE(nothing.err.find("state.safetensors"), std::string::npos) << nothing.err;
+}
+
 TEST_F(ResumeTest, ABrokenStateIsNamed) {
   auto args = train("run");
   args[8] = "1";
