@@ -36,14 +36,20 @@ double seconds(Clock::time_point begin) {
 FEWSHIFT_CLONES float multiply_add(int64_t rounds) {
   constexpr int kVectors = 12;
   typedef float Vector __attribute__((vector_size(64)));
-  Vector sums[kVectors] = {}, a, b;
-  for (int lane = 0; lane < 16; ++lane) a[lane] = 0.999f, b[lane] = 0.001f;
+  Vector sums[kVectors], a, b;
+  for (int lane = 0; lane < 16; ++lane) {
+    a[lane] = 0.999f, b[lane] = 0.001f;
+    // All different, or the compiler would compute one for all.
+    for (int k = 0; k < kVectors; ++k) sums[k][lane] = static_cast<float>(rounds % 7 + 16 * k + lane);
+  }
   for (int64_t r = 0; r < rounds; ++r) {
 #pragma GCC unroll 12
     for (int k = 0; k < kVectors; ++k) sums[k] = sums[k] * a + b;
   }
   float total = 0;
-  for (const Vector& sum : sums) total += sum[0];
+  for (const Vector& sum : sums) {
+    for (int lane = 0; lane < 16; ++lane) total += sum[lane];
+  }
   return total;
 }
 
