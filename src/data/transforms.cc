@@ -1,4 +1,4 @@
-// Random crops, flips and colours; all draws come from the sequence given.
+// Random crops, flips and colours, one after the other; all draws come from the sequence given.
 // SPDX-License-Identifier: Apache-2.0
 #include "data/transforms.h"
 
@@ -8,6 +8,9 @@
 #include <cstdint>
 
 #include "core/error.h"
+#include "data/colour.h"
+#include "data/erase.h"
+#include "data/rand_augment.h"
 #include "image/centre_crop.h"
 #include "image/resize.h"
 
@@ -24,6 +27,9 @@ void check_augment(const Augment& augment) {
   check(augment.pad >= 0 && augment.pad <= 4096, "pad", "must be from 0 to 4096");
   check(augment.scale_min > 0 && augment.scale_min <= 1, "scale_min", "must be above 0 and at most 1");
   check(augment.colour_jitter >= 0 && augment.colour_jitter <= 1, "colour_jitter", "must be from 0 to 1");
+  check(augment.rand_augment >= 0 && augment.rand_augment <= 16, "rand_augment", "must be from 0 to 16");
+  check(augment.magnitude >= 0 && augment.magnitude <= 10, "magnitude", "must be from 0 to 10");
+  check(augment.erasing >= 0 && augment.erasing <= 1, "erasing", "must be from 0 to 1");
 }
 
 Image crop_padded(const Image& image, int size, int pad, Random& random) {
@@ -58,32 +64,6 @@ Image crop_at_random(const Image& image, const Augment& augment, const Preproces
   return resize(image, box, preprocess.size, preprocess.size);
 }
 
-uint8_t blend(float base, uint8_t value, float factor) {
-  return static_cast<uint8_t>(std::clamp(base + (value - base) * factor + 0.5f, 0.0f, 255.0f));
-}
-
-float luma(const uint8_t* rgb) {
-  return 0.299f * rgb[0] + 0.587f * rgb[1] + 0.114f * rgb[2];
-}
-
-void change_brightness(Image& image, float factor) {
-  for (uint8_t& value : image.pixels) value = blend(0, value, factor);
-}
-
-void change_contrast(Image& image, float factor) {
-  double sum = 0;
-  for (size_t i = 0; i < image.pixels.size(); i += 3) sum += luma(&image.pixels[i]);
-  const auto mean = static_cast<float>(sum / (image.pixels.size() / 3));
-  for (uint8_t& value : image.pixels) value = blend(mean, value, factor);
-}
-
-void change_saturation(Image& image, float factor) {
-  for (size_t i = 0; i < image.pixels.size(); i += 3) {
-    const float grey = luma(&image.pixels[i]);
-    for (int c = 0; c < 3; ++c) image.pixels[i + c] = blend(grey, image.pixels[i + c], factor);
-  }
-}
-
 void jitter(Image& image, double strength, Random& random) {
   std::array changes = {change_brightness, change_contrast, change_saturation};
   shuffle(changes, random);
@@ -99,8 +79,10 @@ void augment(const Image& image, const Augment& augment, const Preprocess& prepr
   check_augment(augment);
   Image picture = crop_at_random(image, augment, preprocess, random);
   if (augment.flip && random.chance(0.5)) picture = flip_horizontal(picture);
+  if (augment.rand_augment > 0) rand_augment(picture, augment.rand_augment, augment.magnitude, random);
   if (augment.colour_jitter > 0) jitter(picture, augment.colour_jitter, random);
   normalise(picture, preprocess, out);
+  if (augment.erasing > 0 && random.chance(augment.erasing)) erase_rectangle(out, preprocess.size, random);
 }
 
 }  // namespace fewshift

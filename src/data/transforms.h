@@ -18,9 +18,14 @@ struct Augment {
   double scale_min = 0.35;
   bool flip = false;         // half of the pictures, left to right
   double colour_jitter = 0;  // brightness, contrast, saturation: factors in 1 -+ this, in random order
+  int rand_augment = 0;      // operations of RandAugment a picture (Cubuk et al., 2020), up to 16; 0: none
+  double magnitude = 9;      // their strength, 0 to 10
+  double erasing = 0;        // share of pictures of which a random rectangle is erased (Zhong et al., 2017)
 };
 
-// Writes the augmented, normalised picture, out: [size][size][3].
+// Writes the augmented, normalised picture, out: [size][size][3]: cropped, flipped, RandAugment, colour
+// jitter, normalised, erased. What is off draws nothing from the sequence. Throws Error (kInvalidArgument)
+// naming the option that is out of range.
 void augment(const Image& image, const Augment& augment, const Preprocess& preprocess, Random random,
              float* out);
 
