@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
+#include "core/safetensors.h"
 #include "road.h"
 
 namespace fewshift::road {
@@ -103,6 +104,108 @@ TEST_F(CommandLineTest, FromPicturesToNames) {
   }
 }
 
+TEST_F(CommandLineTest, EverySpatialOperatorTrainsAndIsDescribed) {
+  const std::string data = pictures("data", 3, 12, 4).string();
+  for (const std::string shift : {"asl", "gsl", "random", "depthwise"}) {
+    const Outcome trained = run(train(data, path(shift), {"--shift", shift}));
+    ASSERT_EQ(trained.code, 0) << trained.err;
+    const json description = json::parse(run({"inspect", path(shift), "--json"}).out);
+    EXPECT_EQ(description["shift"], shift);
+    EXPECT_EQ(description.contains("shift_sparsity"), shift != "depthwise");
+    EXPECT_EQ(run({"inspect", path(shift)}).code, 0);
+    EXPECT_EQ(run({"eval", path(shift), "--data", data}).code, 0);
+  }
+  expect_failure(run(train(data, path("a"), {"--shift", "sideways"})), "--shift");
+  expect_failure(run(train(data, path("a"), {"--model", "resnet20", "--shift", "gsl"})), "--shift gsl");
+}
+
+TEST_F(CommandLineTest, BeginsFromAnotherRun) {
+  const std::string data = pictures("data", 3, 16, 4).string(), two = pictures("two", 2, 16, 4).string();
+  ASSERT_EQ(run(train(data, path("first"))).code, 0);
+  const Outcome tuned =
+      run(train(two, path("second"), {"--init", path("first"), "--freeze-body", "1", "--epochs", "1"}));
+  ASSERT_EQ(tuned.code, 0) << tuned.err;
+  EXPECT_NE(tuned.err.find("made anew: classifier.linear.weight, classifier.linear.bias"), std::string::npos)
+      << tuned.err;
+  // One epoch with the body frozen: all but the last layer is the first run's, batch norm's statistics too.
+  const SafeTensors before = read_safetensors(path("first/best.safetensors")),
+                    after = read_safetensors(path("second/best.safetensors"));
+  for (const auto& [name, tensor] : after.tensors) {
+    if (name.starts_with("classifier.linear.") || name.ends_with(".start")) continue;
+    EXPECT_TRUE(tensor.bytes == before.tensors.at(name).bytes) << name;
+  }
+  const Outcome anew = run(train(two, path("third"), {"--init", path("first"), "--set", "shift.init=new"}));
+  EXPECT_EQ(anew.code, 0) << anew.err;
+  expect_failure(run(train(two, path("a"), {"--init", path("nowhere")})), path("nowhere"));
+  expect_failure(run(train(two, path("a"), {"--init", path("first"), "--model", "fasternet_t0"})), "--init");
+  EXPECT_FALSE(fs::exists(path("a")));
+}
+
+TEST_F(CommandLineTest, RunsAreCompared) {
+  const std::string data = pictures("data", 3, 12, 4).string();
+  const std::string a = path("a"), b = path("b"), c = path("c"), d = path("d");
+  ASSERT_EQ(run(train(data, a, {"--seed", "1"})).code, 0);
+  ASSERT_EQ(run(train(data, b, {"--seed", "2", "--threads", "1"})).code, 0);
+  ASSERT_EQ(run(train(data, c, {"--shift", "depthwise"})).code, 0);
+  ASSERT_EQ(run(train(data, d, {"--optimiser", "adamw"})).code, 0);
+  const Outcome compared = run({"compare", a, b, c, d, "--data", data, "--json"});
+  ASSERT_EQ(compared.code, 0) << compared.err;
+  const json rows = json::parse(compared.out)["rows"];
+  ASSERT_EQ(rows.size(), 3u);
+  int pairs = 0;
+  for (const json& row : rows) {
+    EXPECT_LE(row["low"], row["top1"]);
+    EXPECT_GE(row["high"], row["top1"]);
+    EXPECT_EQ(row.contains("shift_sparsity"), row["shift"] == "ssl");
+    if (row["runs"].size() == 2) ++pairs;
+    for (const json& one : row["runs"]) {
+      EXPECT_EQ(one["split"], "test");
+      EXPECT_EQ(one["images"], 12);
+      const json alone = json::parse(run({"eval", one["run"], "--data", data, "--json"}).out);
+      EXPECT_EQ(one["top1"], alone["top1"]);
+    }
+  }
+  EXPECT_EQ(pairs, 1);
+  const Outcome text = run({"compare", a, b, d});
+  EXPECT_NE(text.out.find("train.optimiser=adamw"), std::string::npos) << text.out;
+  EXPECT_EQ(text.out.find("run.seed"), std::string::npos) << text.out;
+  expect_failure(run({"compare", a, path("nowhere")}), path("nowhere"));
+}
+
+TEST_F(CommandLineTest, FlippedPicturesAreSeenToo) {
+  const std::string data = pictures("data", 3, 12, 6).string();
+  ASSERT_EQ(run(train(data, path("run"))).code, 0);
+  const json plain = json::parse(run({"eval", path("run"), "--data", data, "--json"}).out);
+  const json flipped = json::parse(run({"eval", path("run"), "--data", data, "--flip", "--json"}).out);
+  EXPECT_NE(plain["loss"], flipped["loss"]);
+  EXPECT_EQ(flipped["images"], plain["images"]);
+}
+
+TEST_F(CommandLineTest, TrainingStopsEarlyWhereNothingGetsBetter) {
+  const std::string data = pictures("data", 3, 16, 0).string();
+  // With next to no learning rate no epoch is better than the first.
+  const Outcome outcome =
+      run(train(data, path("run"), {"--epochs", "9", "--patience", "2", "--shift", "gsl", "--lr", "1e-12"}));
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const std::string metrics = read_file(path("run/metrics.jsonl"));
+  EXPECT_LT(std::count(metrics.begin(), metrics.end(), '\n'), 9);
+  EXPECT_NE(outcome.err.find("stopped early"), std::string::npos) << outcome.err;
+  const Outcome again = run({"train", "--resume", "--out", path("run")});
+  EXPECT_EQ(again.code, 0);
+  EXPECT_NE(again.err.find("finished already"), std::string::npos) << again.err;
+}
+
+TEST_F(CommandLineTest, UnevenClassesCanCountAlike) {
+  const std::string data = pictures("data", 2, 16, 0).string();
+  int kept = 0;
+  const fs::path rare = *fs::directory_iterator(data + "/train");
+  for (const auto& entry : fs::directory_iterator(rare))
+    if (++kept > 4) fs::remove(entry.path());
+  ASSERT_EQ(run(train(data, path("plain"))).code, 0);
+  ASSERT_EQ(run(train(data, path("even"), {"--class-weights", "balanced"})).code, 0);
+  EXPECT_FALSE(read_file(path("plain/last.safetensors")) == read_file(path("even/last.safetensors")));
+}
+
 TEST_F(CommandLineTest, TheBestEpochHasTheSparsityThatWasAskedFor) {
   const std::string data = pictures("data", 3, 16, 0).string();
   ASSERT_EQ(run(train(data, path("run"), {"--epochs", "5", "--shift-sparsity", "0.8"})).code, 0);
@@ -139,7 +242,7 @@ TEST_F(CommandLineTest, BatchesLeftWithOnePictureOrNoneAreNoEnd) {
 TEST_F(CommandLineTest, HelpAndUsage) {
   const Outcome help = run({"--help"});
   EXPECT_EQ(help.code, 0);
-  for (const char* command : {"models", "train", "eval", "predict", "inspect", "bench"}) {
+  for (const char* command : {"models", "train", "eval", "compare", "predict", "inspect", "bench"}) {
     EXPECT_NE(help.out.find(command), std::string::npos);
     EXPECT_EQ(run({command, "--help"}).code, 0) << command;
   }

@@ -82,6 +82,28 @@ TEST_F(ResumeTest, KilledAndInterruptedRunsEqualAnUninterruptedOne) {
   expect_same("whole", "interrupted");
 }
 
+// With all that training may add, and so all its random draws and moments.
+TEST_F(ResumeTest, SoDoRunsWithEveryTrainingMeans) {
+  auto with_all = [&](const std::string& out) {
+    auto args = train(out);
+    const std::vector<std::string> more = {
+        "--optimiser",    "adamw", "--mixup",    "0.2", "--cutmix",        "1",
+        "--ema",          "0.99",  "--clip",     "1",   "--set",           "data.colour_jitter=0.2",
+        "--rand-augment", "2",     "--erasing",  "0.3", "--class-weights", "balanced",
+        "--shift",        "asl",   "--patience", "5"};
+    args.insert(args.end(), more.begin(), more.end());
+    return args;
+  };
+  ASSERT_EQ(run(with_all("whole")).code, 0);
+  const pid_t process = start(with_all("killed"), folder / "log");
+  wait_into_epoch("killed", 2);
+  kill(process, SIGKILL);
+  wait_for(process);
+  const Outcome resumed = run(resume("killed"));
+  EXPECT_EQ(resumed.code, 0) << resumed.err;
+  expect_same("whole", "killed");
+}
+
 TEST_F(ResumeTest, ARunKilledBeforeItsFirstEpochStartsAnew) {
   const pid_t process = start(train("run"), folder / "log");
   for (int tries = 0; tries < 2000 && !fs::exists(path("run/config.toml")); ++tries) usleep(5000);

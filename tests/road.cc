@@ -15,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 
 pid_t spawn(const std::vector<std::string>& args, const std::string& out, const std::string& err,
-            const std::function<void()>& in_child) {
+            const std::function<void()>& in_child, const std::string& program) {
   const pid_t child = fork();
   if (child != 0) return child;
   const int out_fd = open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
@@ -23,10 +23,10 @@ pid_t spawn(const std::vector<std::string>& args, const std::string& out, const 
   dup2(out_fd, STDOUT_FILENO);
   dup2(err_fd, STDERR_FILENO);
   if (in_child) in_child();
-  std::vector<char*> argv = {const_cast<char*>(FEWSHIFT_PROGRAM)};
+  std::vector<char*> argv = {const_cast<char*>(program.c_str())};
   for (const std::string& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
   argv.push_back(nullptr);
-  execv(FEWSHIFT_PROGRAM, argv.data());
+  execv(program.c_str(), argv.data());
   _exit(127);
 }
 
@@ -38,11 +38,12 @@ int wait_for(pid_t process) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-Outcome run(const std::vector<std::string>& args, const std::function<void()>& in_child) {
+Outcome run(const std::vector<std::string>& args, const std::function<void()>& in_child,
+            const std::string& program) {
   const std::string base =
       (fs::temp_directory_path() / ("fewshift_road_out_" + std::to_string(getpid()))).string();
   Outcome outcome;
-  outcome.code = wait_for(spawn(args, base + ".out", base + ".err", in_child));
+  outcome.code = wait_for(spawn(args, base + ".out", base + ".err", in_child, program));
   outcome.out = read_file(base + ".out");
   outcome.err = read_file(base + ".err");
   fs::remove(base + ".out");
@@ -51,7 +52,7 @@ Outcome run(const std::vector<std::string>& args, const std::function<void()>& i
 }
 
 pid_t start(const std::vector<std::string>& args, const fs::path& log) {
-  return spawn(args, log, log, {});
+  return spawn(args, log, log, {}, FEWSHIFT_PROGRAM);
 }
 
 void RoadTest::SetUp() {

@@ -16,8 +16,9 @@ struct Outcome {
   std::string out, err;
 };
 
-// `fewshift ARGS`. `in_child` runs in the child before the program starts.
-Outcome run(const std::vector<std::string>& args, const std::function<void()>& in_child = {});
+// `fewshift ARGS`, or another program. `in_child` runs in the child before the program starts.
+Outcome run(const std::vector<std::string>& args, const std::function<void()>& in_child = {},
+            const std::string& program = FEWSHIFT_PROGRAM);
 
 // Starts it with its output in `log`, and returns the process.
 pid_t start(const std::vector<std::string>& args, const std::filesystem::path& log);

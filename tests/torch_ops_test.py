@@ -1,4 +1,4 @@
-"""torch.ops.fewshift.sparse_shift from Python: values, gradients, autocast, shape inference, torch.compile."""
+"""torch.ops.fewshift.sparse_shift and active_shift from Python: values, gradients, autocast, shape inference, torch.compile."""
 import sys
 import unittest
 
@@ -6,6 +6,7 @@ import torch
 
 torch.ops.load_library(sys.argv.pop(1))
 sparse_shift = torch.ops.fewshift.sparse_shift
+active_shift = torch.ops.fewshift.active_shift
 
 
 def plain(x, displacement, stride=1):
@@ -20,12 +21,14 @@ def plain(x, displacement, stride=1):
     return torch.stack(rows, 1)
 
 
-class SparseShift(unittest.TestCase):
+class Case(unittest.TestCase):
     def setUp(self):
         torch.manual_seed(0)
         self.x = torch.randn(2, 6, 7, 5)
         self.u = torch.randn(6, 2) * 2
 
+
+class SparseShift(Case):
     def test_values_and_gradients(self):
         for stride in (1, 2):
             for layout in (torch.contiguous_format, torch.channels_last):
@@ -37,34 +40,55 @@ class SparseShift(unittest.TestCase):
                 (expected,) = torch.autograd.grad(plain(x, self.u, stride), x, g)
                 self.assertTrue(torch.equal(ours, expected))
 
-    def test_registrations(self):
-        x = self.x.requires_grad_()
-        u = self.u.requires_grad_()
+
+class ActiveShift(Case):
+    def test_values_and_gradients(self):
+        x, u = self.x.double(), self.u.double()
         for stride in (1, 2):
-            torch.library.opcheck(sparse_shift.default, (x, u, stride))
+            rows, columns = (torch.arange(0, size, stride, dtype=x.dtype) for size in x.shape[2:])
+            pixels = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1)
+            grid = (2 * (pixels + u[:, None, None, :]) + 1) / torch.tensor(x.shape[2:]) - 1
+            expected = torch.nn.functional.grid_sample(x.transpose(0, 1), grid.flip(-1), align_corners=False)
+            self.assertTrue(torch.allclose(active_shift(x, u, stride), expected.transpose(0, 1)))
+
+            x.requires_grad_(), u.requires_grad_()
+            self.assertTrue(torch.autograd.gradcheck(lambda *both: active_shift(*both, stride), (x, u)))
+            x, u = x.detach(), u.detach()
+
+
+class Both(Case):
+    def test_registrations(self):
+        for op in (sparse_shift, active_shift):
+            x = self.x.requires_grad_()
+            u = self.u.requires_grad_()
+            for stride in (1, 2):
+                torch.library.opcheck(op.default, (x, u, stride))
 
     def test_meta(self):
-        y = sparse_shift(torch.empty(2, 6, 7, 5, device="meta"), torch.empty(6, 2, device="meta"), 2)
-        self.assertEqual(y.shape, (2, 6, 4, 3))
+        for op in (sparse_shift, active_shift):
+            y = op(torch.empty(2, 6, 7, 5, device="meta"), torch.empty(6, 2, device="meta"), 2)
+            self.assertEqual(y.shape, (2, 6, 4, 3))
 
     def test_autocast(self):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            y = sparse_shift(self.x.bfloat16(), self.u.bfloat16())
-        self.assertEqual(y.dtype, torch.bfloat16)
+        for op in (sparse_shift, active_shift):
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                y = op(self.x.bfloat16(), self.u.bfloat16())
+            self.assertEqual(y.dtype, torch.bfloat16)
 
     def test_compile_does_not_break_the_graph(self):
-        def step(x, u):
-            return (sparse_shift(x * 2, u).relu() * 3).sum()
+        for op in (sparse_shift, active_shift):
+            def step(x, u):
+                return (op(x * 2, u).relu() * 3).sum()
 
-        compiled = torch.compile(step, fullgraph=True, backend="aot_eager", dynamic=True)
-        for size in (7, 9):
-            x = torch.randn(2, 6, size, 5)
-            grads = []
-            for function in (step, compiled):
-                u = self.u.clone().requires_grad_()
-                function(x, u).backward()
-                grads.append(u.grad)
-            self.assertTrue(torch.allclose(*grads, rtol=1e-5, atol=1e-5))
+            compiled = torch.compile(step, fullgraph=True, backend="aot_eager", dynamic=True)
+            for size in (7, 9):
+                x = torch.randn(2, 6, size, 5)
+                grads = []
+                for function in (step, compiled):
+                    u = self.u.clone().requires_grad_()
+                    function(x, u).backward()
+                    grads.append(u.grad)
+                self.assertTrue(torch.allclose(*grads, rtol=1e-5, atol=1e-5))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ struct Count {
   int64_t params = 0, madds = 0, displacements = 0;
 };
 
-// For a square input of `size` px (0: the network's own).
+// For a square input of `size` px (0: the network's own). Throws Error (kInvalidArgument) where that is too
+// small for its convolutions.
 Count count(const Arch& arch, int size = 0);
 
 }  // namespace fewshift

@@ -9,16 +9,11 @@ class Builder {
  public:
   Builder(Arch& arch, const FeNetOptions& options) : arch_(arch), options_(options) {}
 
-  void add(Unit unit) {
-    arch_.units.push_back(
-        {arch_.units.empty() ? "stem" : "units." + std::to_string(arch_.units.size() - 1), unit});
-  }
-
   void bottleneck(int in, int first, int expansion, int out, Spatial spatial) {
     const int width = in - first;
-    add(InvertedBottleneck{in, first, expansion * (options_.expand_output && first == 0 ? out : width), out,
-                           spatial, first > 0 ? Shortcut::kIdentity : Shortcut::kNone,
-                           options_.squeeze ? 8 : 0});
+    arch_.add(InvertedBottleneck{in, first, expansion * (options_.expand_output && first == 0 ? out : width),
+                                 out, spatial, first > 0 ? Shortcut::kIdentity : Shortcut::kNone,
+                                 options_.squeeze ? 8 : 0});
   }
 
   // Progressive mixing: unit 1 updates the last in / 2^(units-1) channels, the next twice as many, the last
@@ -40,7 +35,7 @@ Arch fenet(const std::string& name, const FeNetOptions& options, int classes) {
   Arch arch{name, options.small_input ? 32 : 224, {}};
   const int p = static_cast<int>(16 * options.width);
   Builder net(arch, options);
-  net.add(ConvBn{3, p, 3, options.small_input ? 1 : 2, false});
+  arch.add(ConvBn{3, p, 3, options.small_input ? 1 : 2});
   net.bottleneck(p, 0, 4, p, Spatial::kShift);
   net.bottleneck(p, 0, 5, 2 * p, options.small_input ? Spatial::kShift : Spatial::kPool);
   net.block(3, 2 * p, 4 * p, Spatial::kPool);
@@ -48,7 +43,7 @@ Arch fenet(const std::string& name, const FeNetOptions& options, int classes) {
   net.block(4, 8 * p, 8 * p, Spatial::kShift);
   net.block(4, 8 * p, 16 * p, Spatial::kPool);
   net.block(3, 16 * p, 16 * p, Spatial::kShift);
-  arch.units.push_back({"classifier", Classifier{16 * p, options.head, classes, 0.2}});
+  arch.add(Classifier{16 * p, options.head, classes, 0.2});
   return arch;
 }
 

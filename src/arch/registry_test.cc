@@ -8,6 +8,7 @@
 #include <set>
 
 #include "arch/count.h"
+#include "arch/spatial.h"
 #include "core/error.h"
 
 namespace fewshift {
@@ -44,6 +45,7 @@ TEST(Registry, ShiftResNet20HasThePublishedCounts) {
   EXPECT_EQ(std::llround(static_cast<double>(count(make_arch("shiftresnet20_e9")).params) / 1e4), 28);
 }
 
+// Roughly, since some are published to two digits; the tests beside this one are closer.
 TEST(Registry, TheTableSaysWhatTheNetworksCost) {
   for (const RegistryEntry& entry : registry()) {
     const Count total = count(make_arch(entry.name));
@@ -51,7 +53,7 @@ TEST(Registry, TheTableSaysWhatTheNetworksCost) {
       expect_within(static_cast<double>(total.params), entry.published_params, 0.05, entry.name);
     }
     if (entry.published_madds > 0)
-      expect_within(static_cast<double>(total.madds), entry.published_madds, 0.016, entry.name);
+      expect_within(static_cast<double>(total.madds), entry.published_madds, 0.03, entry.name);
   }
 }
 
@@ -63,12 +65,58 @@ TEST(Registry, NamesAreUniqueAndChannelsFit) {
     for (const NamedUnit& named : make_arch(entry.name).units) {
       std::visit(
           [&](const auto& unit) {
-            EXPECT_EQ(unit.in, channels) << entry.name << " " << named.name;
+            if constexpr (requires { unit.in; }) {
+              EXPECT_EQ(unit.in, channels) << entry.name << " " << named.name;
+            }
             if constexpr (requires { unit.out; }) channels = unit.out;
           },
           named.unit);
     }
   }
+}
+
+TEST(Registry, PeersHaveThePublishedCounts) {
+  const struct {
+    const char* name;
+    double params, madds, share;
+  } published[] = {
+      {"mobilenet_v2_1.0", 3.50e6, 301e6, 0.01},  {"mobilenet_v2_1.4", 6.11e6, 582e6, 0.01},
+      {"shufflenet_v2_1.0", 2.28e6, 146e6, 0.01}, {"shufflenet_v2_1.5", 3.50e6, 296e6, 0.01},
+      {"shufflenet_v2_2.0", 7.39e6, 583e6, 0.01}, {"mobilenetv4_conv_small", 3.77e6, 190e6, 0.03},
+      {"fasternet_t0", 3.9e6, 340e6, 0.03}};
+  for (const auto& p : published) {
+    const Count total = count(make_arch(p.name));
+    expect_within(static_cast<double>(total.params), p.params, p.share, p.name);
+    expect_within(static_cast<double>(total.madds), p.madds, p.share, p.name);
+  }
+}
+
+// Published as 0.27M and 41M.
+TEST(Registry, ResNet20HasThePublishedCountsToTwoDigits) {
+  const Count total = count(make_arch("resnet20"));
+  expect_within(static_cast<double>(total.params), 0.27e6, 0.01, "resnet20");
+  EXPECT_EQ(std::llround(static_cast<double>(total.madds) / 1e6), 41);
+}
+
+TEST(Registry, TheSpatialOperatorIsAChoiceOfItsOwn) {
+  const Count shift = count(make_arch("shiftresnet20_e3"));
+  for (const SpatialOperator& spatial : spatial_operators()) {
+    const Arch arch = make_arch("shiftresnet20_e3", 0, spatial.name);
+    EXPECT_EQ(arch.shift, spatial.name);
+    EXPECT_TRUE(takes_shift(arch));
+    if (spatial.name != "depthwise") {
+      EXPECT_EQ(count(arch).params, shift.params) << spatial.name;
+      EXPECT_EQ(count(arch).madds, shift.madds) << spatial.name;
+    }
+  }
+  // 1,008 channels with nine weights each.
+  const Count depthwise = count(make_arch("shiftresnet20_e3", 0, "depthwise"));
+  EXPECT_EQ(shift.displacements, 2 * 1008);
+  EXPECT_EQ(depthwise.displacements, 0);
+  EXPECT_EQ(depthwise.params - shift.params, 9 * 1008);
+  EXPECT_GT(depthwise.madds, shift.madds);
+  EXPECT_FALSE(takes_shift(make_arch("resnet20")));
+  EXPECT_THROW(make_arch("shiftresnet20_e3", 0, "sideways"), Error);
 }
 
 TEST(Registry, ProgressiveMixingBringsInTwiceTheChannels) {
@@ -86,6 +134,12 @@ TEST(Registry, ProgressiveMixingBringsInTwiceTheChannels) {
 TEST(Registry, ClassesChangeTheClassifierAlone) {
   const Count ten = count(make_arch("fenet_0.5", 10)), five = count(make_arch("fenet_0.5", 5));
   EXPECT_EQ(ten.params - five.params, 5 * 1024 + 5);
+}
+
+TEST(Registry, ASizeThatLeavesNothingIsRefused) {
+  const Arch arch = make_arch("fasternet_t0");
+  EXPECT_EQ(count(arch, 32).layers.back().kind, "linear");
+  EXPECT_THROW(count(arch, 8), Error);
 }
 
 TEST(Registry, AnUnknownNameNamesACloseOne) {

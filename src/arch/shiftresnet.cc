@@ -5,20 +5,19 @@
 namespace fewshift {
 
 Arch shiftresnet(const std::string& name, int depth, int expansion, int classes) {
-  Arch arch{name, 32, {{"stem", ConvBn{3, 16, 3, 1, true}}}};
-  const int units_a_stage = (depth - 2) / 6;
+  Arch arch{name, 32, {}};
+  arch.add(ConvBn{3, 16, 3, 1, Activation::kRelu});
   int in = 16;
   for (int out : {16, 32, 64}) {
-    for (int unit = 0; unit < units_a_stage; ++unit) {
+    for (int unit = 0; unit < (depth - 2) / 6; ++unit) {
       const bool same = in == out;
-      arch.units.push_back(
-          {"units." + std::to_string(arch.units.size() - 1),
-           InvertedBottleneck{in, 0, expansion * out, out, same ? Spatial::kShift : Spatial::kStridedShift,
-                              same ? Shortcut::kIdentity : Shortcut::kProjection}});
+      arch.add(InvertedBottleneck{in, 0, expansion * out, out,
+                                  same ? Spatial::kShift : Spatial::kStridedShift,
+                                  same ? Shortcut::kIdentity : Shortcut::kProjection});
       in = out;
     }
   }
-  arch.units.push_back({"classifier", Classifier{in, 0, classes, 0.0}});
+  arch.add(Classifier{in, 0, classes});
   return arch;
 }
 

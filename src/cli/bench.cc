@@ -14,6 +14,8 @@
 #include "cli/commands.h"
 #include "cli/threads.h"
 #include "core/target_clones.h"
+#include "nn/autocast.h"
+#include "nn/conv_norm.h"
 #include "nn/displacements.h"
 
 namespace fewshift::cli {
@@ -22,7 +24,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 struct Options {
-  std::string train, fused = "on";
+  std::string train, fused = "on", shift = "ssl", precision = "float32";
   int batch = 64, threads = 0, size = 0, steps = 15;
   double sparsity = -1;
   bool json = false;
@@ -70,12 +72,14 @@ double peak_gflops(int threads) {
 int run(const Options& o) {
   set_threads(o.threads);
   set_fused(o.fused == "on");
-  const Arch arch = make_arch(o.train);
+  const Arch arch = make_arch(o.train, 0, o.shift);
   const int size = o.size > 0 ? o.size : arch.size;
   Network network(arch, 0);
   start_displacements(network, "symmetric", 1.5, 0);
-  if (o.sparsity >= 0) {
-    fix_random_shifts(network, std::vector<double>(network->shifts().size(), o.sparsity), 0);
+  if (o.shift == "gsl") fix_grid_shifts(network);
+  if (o.sparsity >= 0 || o.shift == "random") {
+    const double sparsity = o.sparsity >= 0 ? o.sparsity : 0.6;
+    fix_random_shifts(network, std::vector<double>(network->shifts().size(), sparsity), 0);
   }
   const auto images = torch::randn({o.batch, 3, size, size}).contiguous(at::MemoryFormat::ChannelsLast);
   const auto labels =
@@ -86,7 +90,12 @@ int run(const Options& o) {
   for (int step = 0; step < o.steps + 3; ++step) {
     const auto begin = Clock::now();
     optimiser.zero_grad();
-    torch::cross_entropy_loss(network->forward(images), labels).backward();
+    torch::Tensor logits;
+    {
+      const Autocast autocast(o.precision == "bf16");
+      logits = network->forward(images).to(torch::kFloat);
+    }
+    torch::cross_entropy_loss(logits, labels).backward();
     optimiser.step();
     if (step >= 3) times.push_back(seconds(begin));
   }
@@ -104,6 +113,8 @@ int run(const Options& o) {
                                 {"batch", o.batch},
                                 {"threads", threads(o.threads)},
                                 {"fused", o.fused == "on"},
+                                {"shift", o.shift},
+                                {"precision", o.precision},
                                 {"images_per_s", speed},
                                 {"images_per_s_best", o.batch / times.front()},
                                 {"gflops", gflops},
@@ -138,6 +149,9 @@ Action bench_command(CLI::App& command) {
       .add_option("--shift-sparsity", o->sparsity,
                   "Fixed random shifts of this sparsity (default: all learn, +-1.5 px)")
       ->check(CLI::Range(0.0, 1.0));
+  command.add_option("--shift", o->shift, "Spatial operator, as train's (ssl)");
+  command.add_option("--precision", o->precision, "float32, or bf16: autocast")
+      ->check(CLI::IsMember({"float32", "bf16"}));
   command.add_option("--fused", o->fused, "on, or off: batch norm, ReLU and shift as three operators")
       ->check(CLI::IsMember({"on", "off"}));
   command.add_flag("--json", o->json, "One JSON object on standard output");

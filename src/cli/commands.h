@@ -16,6 +16,7 @@ Action models_command(CLI::App& command);
 Action train_command(CLI::App& command);
 Action eval_command(CLI::App& command);
 Action predict_command(CLI::App& command);
+Action compare_command(CLI::App& command);
 Action inspect_command(CLI::App& command);
 Action bench_command(CLI::App& command);
 

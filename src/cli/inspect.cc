@@ -39,7 +39,7 @@ json histogram_of(const Network& network, bool at_start) {
 }
 
 json describe(const TrainedModel& model, const Count& total) {
-  std::map<std::string, SparseShift> shifts;
+  std::map<std::string, ShiftLayer> shifts;
   for (const NamedShift& named : model.network->shifts()) shifts.emplace(named.name, named.layer);
   const auto shares = layer_sparsity(model.network);
   json layers = json::array();
@@ -56,23 +56,26 @@ json describe(const TrainedModel& model, const Count& total) {
     layers.push_back(row);
   }
   const ShiftChange change = shift_change(model.network);
-  return {{"model", model.info.model},
-          {"checkpoint", model.path.string()},
-          {"input", {3, model.info.preprocess.size, model.info.preprocess.size}},
-          {"classes", model.info.class_names},
-          {"params", total.params},
-          {"madds", total.madds},
-          {"displacements", total.displacements},
-          {"shift_sparsity", shift_sparsity(model.network)},
-          {"change",
-           {{"channels", change.channels},
-            {"to_another_shift", change.moved},
-            {"to_zero", change.to_zero},
-            {"from_zero", change.from_zero}}},
-          {"histogram",
-           {{"start", histogram_of(model.network, true)}, {"end", histogram_of(model.network, false)}}},
-          {"notes", model.info.notes},
-          {"layers", layers}};
+  json result = {
+      {"model", model.info.model},
+      {"shift", model.info.shift},
+      {"checkpoint", model.path.string()},
+      {"input", {3, model.info.preprocess.size, model.info.preprocess.size}},
+      {"classes", model.info.class_names},
+      {"params", total.params},
+      {"madds", total.madds},
+      {"displacements", total.displacements},
+      {"change",
+       {{"channels", change.channels},
+        {"to_another_shift", change.moved},
+        {"to_zero", change.to_zero},
+        {"from_zero", change.from_zero}}},
+      {"histogram",
+       {{"start", histogram_of(model.network, true)}, {"end", histogram_of(model.network, false)}}},
+      {"notes", model.info.notes},
+      {"layers", layers}};
+  if (!shifts.empty()) result["shift_sparsity"] = shift_sparsity(model.network);
+  return result;
 }
 
 // The moves as a map: rows dy, columns dx, within reach; what lies farther is added up below it.
@@ -100,24 +103,30 @@ void print_histogram(const Network& network, bool at_start) {
 }
 
 void print(const TrainedModel& model, const Count& total) {
-  std::printf("%s  %d px  %zu classes  (%s)\n", model.info.model.c_str(), model.info.preprocess.size,
+  const bool shifts = takes_shift(model.network->arch());
+  std::printf("%s%s%s  %d px  %zu classes  (%s)\n", model.info.model.c_str(), shifts ? "  " : "",
+              shifts ? model.info.shift.c_str() : "", model.info.preprocess.size,
               model.info.class_names.size(), model.path.string().c_str());
-  std::printf("%-20s %-14s %11s %9s %11s %10s %9s\n", "layer", "kind", "channels", "output", "parameters",
+  std::printf("%-26s %-14s %11s %9s %11s %10s %9s\n", "layer", "kind", "channels", "output", "parameters",
               "M-Adds", "sparsity");
   const auto shares = layer_sparsity(model.network);
   size_t shift_index = 0;
   for (const LayerCount& layer : total.layers) {
     const std::string channels = std::to_string(layer.in) + " > " + std::to_string(layer.out);
     const std::string output = std::to_string(layer.height) + "x" + std::to_string(layer.width);
-    std::printf("%-20s %-14s %11s %9s %11ld %9.3fM", layer.name.c_str(), layer.kind.c_str(), channels.c_str(),
+    std::printf("%-26s %-14s %11s %9s %11ld %9.3fM", layer.name.c_str(), layer.kind.c_str(), channels.c_str(),
                 output.c_str(), layer.params, static_cast<double>(layer.madds) / 1e6);
     if (layer.displacements > 0) std::printf(" %8.1f%%", 100 * shares[shift_index++]);
     std::printf("\n");
   }
   const ShiftChange change = shift_change(model.network);
-  std::printf("%-20s %-14s %11s %9s %11ld %9.3fM %8.1f%%\n", "all", "", "", "", total.params,
-              static_cast<double>(total.madds) / 1e6, 100 * shift_sparsity(model.network));
-  if (change.channels == 0) return;
+  std::printf("%-26s %-14s %11s %9s %11ld %9.3fM", "all", "", "", "", total.params,
+              static_cast<double>(total.madds) / 1e6);
+  if (change.channels == 0) {
+    std::printf("\n");
+    return;
+  }
+  std::printf(" %8.1f%%\n", 100 * shift_sparsity(model.network));
   std::printf("\nShifts of the %ld channels at the start:\n", change.channels);
   print_histogram(model.network, true);
   std::printf("and now:\n");

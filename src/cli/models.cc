@@ -13,7 +13,7 @@ namespace {
 
 int run(bool json) {
   nlohmann::json list = nlohmann::json::array();
-  if (!json) std::printf("%-24s %6s %8s %12s %12s\n", "model", "input", "classes", "parameters", "M-Adds");
+  if (!json) std::printf("%-28s %6s %8s %12s %12s\n", "model", "input", "classes", "parameters", "M-Adds");
   for (const RegistryEntry& entry : registry()) {
     const Arch arch = make_arch(entry.name);
     const Count total = count(arch);
@@ -23,7 +23,7 @@ int run(bool json) {
                       {"params", total.params},
                       {"madds", total.madds}});
     } else {
-      std::printf("%-24s %3d px %8d %11.3fM %11.1fM\n", entry.name.c_str(), arch.size, entry.classes,
+      std::printf("%-28s %3d px %8d %11.3fM %11.1fM\n", entry.name.c_str(), arch.size, entry.classes,
                   static_cast<double>(total.params) / 1e6, static_cast<double>(total.madds) / 1e6);
     }
   }

@@ -3,14 +3,13 @@
 #pragma once
 #include <ATen/Parallel.h>
 
-#include <algorithm>
-#include <thread>
+#include "core/cores.h"
 
 namespace fewshift::cli {
 
 // What was asked for, or all cores.
 inline int threads(int asked) {
-  return asked > 0 ? asked : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  return asked > 0 ? asked : cores();
 }
 
 inline void set_threads(int asked) {

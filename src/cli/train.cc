@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <csignal>
 #include <cstdio>
-#include <optional>
+#include <map>
 
 #include "cli/commands.h"
 #include "cli/progress.h"
@@ -23,14 +23,20 @@ struct Options {
   std::string out, recipe;
   bool resume = false;
   std::vector<std::string> set;
-  std::optional<std::string> model, data, shift, shift_from;
-  std::optional<int64_t> size, epochs, batch, seed, threads;
-  std::optional<double> learning_rate, penalty, sparsity;
+  std::map<std::string, std::string> named;  // option -> what was given: "--lr" -> "0.05"
 };
 
-template <class T>
-void take(const std::optional<T>& option, T& field) {
-  if (option) field = *option;
+// Calls f(option, field name) for the options that were given, in the order of the recipe.
+template <class F>
+void for_given(const Options& o, F f) {
+  const Recipe usual;
+  visit_fields(usual,
+               [&](const char* section, const char* key, const auto&, const char*, const char* option) {
+                 const auto found = o.named.find(option);
+                 if (*option && found != o.named.end() && !found->second.empty()) {
+                   f(std::string(option), std::string(section) + "." + key, found->second);
+                 }
+               });
 }
 
 Recipe gather(const Options& o) {
@@ -42,51 +48,37 @@ Recipe gather(const Options& o) {
       throw Error(ErrorCode::kInvalidArgument, "--set " + assignment,
                   "must be FIELD=VALUE, as in shift.rate=0.02");
     }
-    set_field(recipe, assignment.substr(0, equals), assignment.substr(equals + 1));
+    const std::string field = assignment.substr(0, equals);
+    set_field(recipe, field, assignment.substr(equals + 1), "--set " + field);
   }
-  take(o.model, recipe.model);
-  take(o.data, recipe.data);
-  take(o.shift, recipe.shift);
-  take(o.shift_from, recipe.shift_from);
-  take(o.size, recipe.size);
-  take(o.epochs, recipe.epochs);
-  take(o.batch, recipe.batch);
-  take(o.seed, recipe.seed);
-  take(o.threads, recipe.threads);
-  take(o.learning_rate, recipe.learning_rate);
-  take(o.penalty, recipe.penalty);
-  take(o.sparsity, recipe.sparsity);
+  bool penalty = false, sparsity = false;
+  for_given(o, [&](const std::string& option, const std::string& field, const std::string& value) {
+    set_field(recipe, field, value, option);
+    penalty |= option == "--shift-penalty";
+    sparsity |= option == "--shift-sparsity";
+  });
   // A penalty asked for by hand decides the sparsity itself.
-  if (o.penalty && !o.sparsity) recipe.sparsity = -1;
+  if (penalty && !sparsity) recipe.sparsity = -1;
   return recipe;
 }
 
 // A resumed run keeps its recipe; naming another value than it has is a mistake worth stopping at.
-template <class T>
-void check_same(const std::optional<T>& option, const T& field, const char* name) {
-  if (option && *option != field) {
-    throw Error(ErrorCode::kInvalidArgument, name, "differs from that of the run to resume; leave it out");
-  }
-}
-
 Recipe resumed(const Options& o) {
-  Recipe recipe = read_run_recipe(o.out);
-  take(o.data, recipe.data);  // the folder may have moved; that it holds the same pictures is checked
-  check_same(o.model, recipe.model, "--model");
-  check_same(o.shift, recipe.shift, "--shift");
-  check_same(o.shift_from, recipe.shift_from, "--shift-from");
-  check_same(o.size, recipe.size, "--size");
-  check_same(o.epochs, recipe.epochs, "--epochs");
-  check_same(o.batch, recipe.batch, "--batch");
-  check_same(o.seed, recipe.seed, "--seed");
-  check_same(o.threads, recipe.threads, "--threads");
-  check_same(o.learning_rate, recipe.learning_rate, "--lr");
-  check_same(o.penalty, recipe.penalty, "--shift-penalty");
-  check_same(o.sparsity, recipe.sparsity, "--shift-sparsity");
+  Recipe recipe = read_run_recipe(o.out, "--resume " + o.out);
   if (!o.recipe.empty() || !o.set.empty()) {
     throw Error(ErrorCode::kInvalidArgument, o.recipe.empty() ? "--set" : "--recipe",
                 "has no place beside --resume: the run keeps its recipe");
   }
+  for_given(o, [&](const std::string& option, const std::string& field, const std::string& value) {
+    Recipe asked = recipe;
+    set_field(asked, field, value, option);
+    if (option == "--data") {
+      recipe.data = value;  // the folder may have moved; that it holds the same pictures is checked
+    } else if (field_values(asked) != field_values(recipe)) {
+      throw Error(ErrorCode::kInvalidArgument, option,
+                  "differs from that of the run to resume; leave it out");
+    }
+  });
   return recipe;
 }
 
@@ -108,24 +100,24 @@ int run(const Options& o) {
 
 Action train_command(CLI::App& command) {
   auto o = std::make_shared<Options>();
-  command.add_option("--model", o->model, "Network, as `fewshift models` lists them");
-  command.add_option("--data", o->data,
-                     "Image folder (train/CLASS/*.jpg, val/ and test/ beside it) or CIFAR binaries");
   command.add_option("--out", o->out, "RUN folder to make (with --resume: to continue)")->required();
   command.add_option("--recipe", o->recipe, "TOML file of settings; RUN/config.toml of another run is one");
   command.add_option("--set", o->set, "FIELD=VALUE: any one setting of the recipe, as in shift.rate=0.02");
-  command.add_option("--size", o->size, "Input size in px (default: the network's own)");
-  command.add_option("--epochs", o->epochs, "Walks through the training pictures (30)");
-  command.add_option("--batch", o->batch, "Pictures a step (64)");
-  command.add_option("--lr", o->learning_rate, "Highest learning rate (0.1)");
-  command.add_option("--shift-sparsity", o->sparsity,
-                     "Share of channels that shall end unshifted, 0 to 1 (0.6)");
-  command.add_option("--shift-penalty", o->penalty, "Lambda of the L1 shift penalty, instead of a target");
-  command.add_option("--shift", o->shift, "ssl: learned shifts; random: fixed ones, as a control");
-  command.add_option("--shift-from", o->shift_from,
-                     "With --shift random: the run whose sparsity by layer is taken");
-  command.add_option("--seed", o->seed, "Of weights, order, augmentation and shifts (0)");
-  command.add_option("--threads", o->threads, "Of the arithmetic (all cores)");
+  const Recipe usual;
+  const auto defaults = field_values(usual);
+  visit_fields(usual, [&](const char* section, const char* key, const auto& field, const char* help,
+                          const char* option) {
+    if (!*option) return;
+    const std::string normal = defaults.at(std::string(section) + "." + key);
+    std::string text = normal.empty() ? help : std::string(help) + " (" + normal + ")";
+    text[0] = static_cast<char>(std::toupper(text[0]));
+    CLI::Option* added = command.add_option(option, o->named[option], text);
+    using Field = std::decay_t<decltype(field)>;
+    if constexpr (!std::is_same_v<Field, std::string>) {
+      added->check(CLI::TypeValidator<Field>(""));
+      added->type_name(std::is_same_v<Field, double> ? "FLOAT" : "INT");
+    }
+  });
   command.add_flag("--resume", o->resume, "Continue RUN where it stopped; its recipe stays as it is");
   command.footer(
       "RUN gets config.toml (every setting, explained), metrics.jsonl, log.txt, best.safetensors, "

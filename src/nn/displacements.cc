@@ -10,7 +10,7 @@
 namespace fewshift {
 namespace {
 
-void set(SparseShift layer, const std::vector<float>& u) {
+void set(ShiftLayer layer, const std::vector<float>& u) {
   torch::NoGradGuard no_grad;
   layer->displacement.copy_(torch::tensor(u).view_as(layer->displacement));
   layer->start.copy_(layer->displacement);
@@ -22,13 +22,19 @@ std::vector<float> symmetric(int64_t channels, double reach, Random& random) {
   return u;
 }
 
-std::vector<float> grid(int64_t channels, Random& random) {
+std::vector<float> whole_grid(int64_t channels) {
   std::vector<float> u(2 * channels);
   for (int64_t c = 0; c < channels; ++c) {
     const int64_t cell = c * 9 / channels;
-    u[2 * c] = static_cast<float>(cell / 3 - 1 + random.uniform(-0.49, 0.49));
-    u[2 * c + 1] = static_cast<float>(cell % 3 - 1 + random.uniform(-0.49, 0.49));
+    u[2 * c] = static_cast<float>(cell / 3 - 1);
+    u[2 * c + 1] = static_cast<float>(cell % 3 - 1);
   }
+  return u;
+}
+
+std::vector<float> grid(int64_t channels, Random& random) {
+  std::vector<float> u = whole_grid(channels);
+  for (float& v : u) v = static_cast<float>(v + random.uniform(-0.49, 0.49));
   return u;
 }
 
@@ -72,6 +78,13 @@ void fix_random_shifts(Network& network, const std::vector<double>& layer_sparsi
       u[2 * order[k] + 1] = static_cast<float>(cell % 3) - 1;
     }
     set(named.layer, u);
+    named.layer->displacement.requires_grad_(false);
+  }
+}
+
+void fix_grid_shifts(Network& network) {
+  for (const NamedShift& named : network->shifts()) {
+    set(named.layer, whole_grid(named.layer->displacement.size(0)));
     named.layer->displacement.requires_grad_(false);
   }
 }

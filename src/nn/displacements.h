@@ -22,6 +22,10 @@ void start_displacements(Network& network, const std::string& start, double reac
 // asking for gradients.
 void fix_random_shifts(Network& network, const std::vector<double>& layer_sparsity, uint64_t seed);
 
+// The grouped shift layer (GSL; "Shift: A Zero FLOP, Zero Parameter Alternative"): the channels of each layer
+// in equal groups over the 3x3 neighbourhood, fixed likewise.
+void fix_grid_shifts(Network& network);
+
 // The share of channels whose rounded displacement is (0,0): of the network, and of each shift layer. 1
 // without any.
 double shift_sparsity(const Network& network);

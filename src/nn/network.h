@@ -13,7 +13,7 @@ namespace fewshift {
 
 struct NamedShift {
   std::string name;  // "units.3.shift"
-  SparseShift layer;
+  ShiftLayer layer;
 };
 
 // Parameters are named as in arch: units.3.expand.conv.weight, units.3.shift.displacement.
@@ -23,6 +23,7 @@ struct NetworkImpl : torch::nn::Module {
   torch::Tensor forward(torch::Tensor x);  // [N,3,H,W] -> [N,classes] logits
 
   const Arch& arch() const { return arch_; }
+  // The layers with displacements, in the order of the network.
   const std::vector<NamedShift>& shifts() const { return shifts_; }
 
  private:

@@ -7,6 +7,7 @@
 #include "arch/count.h"
 #include "arch/registry.h"
 #include "core/error.h"
+#include "nn/conv_norm.h"
 #include "nn/displacements.h"
 
 namespace fewshift {
@@ -38,7 +39,7 @@ TEST(Network, NamesAreThoseOfTheLayers) {
   const Network network(arch, 0);
   const auto parameters = network->named_parameters();
   for (const LayerCount& layer : count(arch).layers) {
-    if (layer.kind == "average pool") continue;
+    if (layer.kind == "average pool") continue;  // has none
     bool found = false;
     for (const auto& item : parameters) found |= item.key().starts_with(layer.name + ".");
     EXPECT_TRUE(found) << layer.name;
@@ -48,10 +49,13 @@ TEST(Network, NamesAreThoseOfTheLayers) {
 
 TEST(Network, ClassifiesAnySizeInAnyLayout) {
   torch::NoGradGuard no_grad;
-  for (const char* name : {"fenet_0.5", "fenet_cifar_se_0.5", "shiftresnet20_e1"}) {
+  for (const char* name :
+       {"fenet_0.5", "fenet_cifar_se_0.5", "shiftresnet20_e1", "resnet20", "mobilenet_v2_0.5",
+        "mobilenetv4_conv_small_cifar", "shufflenet_v2_0.5", "shufflenet_v2_0.5_cifar", "fasternet_t0"}) {
     Network network(make_arch(name, 7), 1);
     network->eval();
     for (int64_t size : {8, 32, 33, 57, 64}) {
+      if (size < 32 && std::string(name).starts_with("fasternet")) continue;  // its strides want 32
       const Tensor x = torch::randn({2, 3, size, size});
       const Tensor y = network->forward(x);
       EXPECT_EQ(y.sizes(), (std::vector<int64_t>{2, 7})) << name << " " << size;
@@ -69,6 +73,24 @@ TEST(Network, AnFeBlocksResidualUnitLetsTheOtherChannelsPass) {
   EXPECT_FALSE(torch::equal(y.slice(1, 12), x.slice(1, 12)));
 }
 
+TEST(Network, AnySpatialOperatorStandsInTheSameBody) {
+  const Tensor x = torch::randn({2, 3, 17, 17});
+  for (const SpatialOperator& op : spatial_operators()) {
+    Network network(make_arch("fenet_cifar_0.5", 7, op.name), 1);
+    const Count total = count(network->arch());
+    EXPECT_EQ(parameters(network, false), total.params) << op.name;
+    EXPECT_EQ(parameters(network, true), total.displacements) << op.name;
+    EXPECT_EQ(network->shifts().empty(), op.displacements == Displacements::kNone) << op.name;
+    const Tensor y = network->forward(x);
+    EXPECT_EQ(y.sizes(), (std::vector<int64_t>{2, 7})) << op.name;
+    y.square().sum().backward();
+    for (const auto& item : network->named_parameters()) {
+      EXPECT_TRUE(!item.value().requires_grad() || item.value().grad().defined()) << item.key();
+    }
+  }
+  EXPECT_THROW(make_arch("fenet_cifar_0.5", 7, "nothing"), Error);
+}
+
 TEST(Network, WeightsDependOnTheSeedAlone) {
   const Network a(make_arch("shiftresnet20_e1"), 3), b(make_arch("shiftresnet20_e1"), 3),
       c(make_arch("shiftresnet20_e1"), 4);
@@ -79,7 +101,7 @@ TEST(Network, WeightsDependOnTheSeedAlone) {
 
 // A training step of whole networks, by the one operator and by the three.
 TEST(Network, FusedAndPlainAgree) {
-  for (const char* name : {"shiftresnet20_e3", "fenet_cifar_0.5"}) {
+  for (const char* name : {"shiftresnet20_e3", "fenet_cifar_0.5", "resnet20"}) {
     std::vector<Tensor> gradients[2];
     Tensor logits[2], running[2];
     for (int fused = 0; fused < 2; ++fused) {
@@ -91,7 +113,7 @@ TEST(Network, FusedAndPlainAgree) {
       logits[fused] = network->forward(x);
       torch::cross_entropy_loss(logits[fused], labels).backward();
       for (const auto& item : network->named_parameters()) gradients[fused].push_back(item.value().grad());
-      running[fused] = network->named_buffers()["units.1.expand.norm.running_var"];
+      running[fused] = network->named_buffers()["stem.norm.running_var"];
     }
     set_fused(true);
     EXPECT_TRUE(torch::allclose(logits[0], logits[1], 1e-3, 1e-3)) << name;
@@ -134,6 +156,15 @@ TEST(Displacements, RandomShiftsHaveTheSparsityAskedOfEachLayer) {
   EXPECT_EQ(change.moved + change.to_zero + change.from_zero, 0);
 }
 
+TEST(Displacements, GridShiftsAreEqualGroupsOfTheNineMoves) {
+  Network network(make_arch("shiftresnet20_e3", 10, "gsl"), 0);
+  fix_grid_shifts(network);
+  const auto moves = shift_histogram(network, false);
+  EXPECT_EQ(moves.size(), 9u);
+  for (const auto& [move, channels] : moves) EXPECT_NEAR(channels, 1008.0 / 9, 9) << move.first;
+  EXPECT_FALSE(network->shifts()[0].layer->displacement.requires_grad());
+}
+
 TEST(Displacements, ChangesAreCounted) {
   Network network(make_arch("shiftresnet20_e1"), 0);
   torch::NoGradGuard no_grad;
@@ -152,7 +183,7 @@ TEST(Displacements, ChangesAreCounted) {
 }
 
 TEST(SparseShiftModule, PenaltyIsTheL1NormAndPullsTowardsZero) {
-  SparseShift layer(2);
+  ShiftLayer layer(2, 1);
   {
     torch::NoGradGuard no_grad;
     layer->displacement.copy_(torch::tensor({{1.5, -0.25}, {0.0, -2.0}}));
@@ -165,7 +196,7 @@ TEST(SparseShiftModule, PenaltyIsTheL1NormAndPullsTowardsZero) {
 // The first-order cost of not shifting a channel, against the loss itself with its shift taken away.
 TEST(SparseShiftModule, RemovalCostIsTheFirstOrderChangeOfTheLoss) {
   torch::manual_seed(8);
-  SparseShift layer(4);
+  ShiftLayer layer(4, 1);
   {
     torch::NoGradGuard no_grad;
     layer->displacement.copy_(torch::tensor({{1.0, 0.0}, {0.0, 0.0}, {-1.0, 2.0}, {0.0, -1.0}}));

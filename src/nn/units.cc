@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nn/units.h"
 
-#include "ops/norm_relu_shift.h"
+#include "nn/conv_norm.h"
+#include "nn/spatial.h"
 
 namespace fewshift {
 namespace {
@@ -9,52 +10,59 @@ namespace {
 using torch::Tensor;
 namespace nn = torch::nn;
 
-bool g_fused = true;
+ConvBn pointwise(int in, int out, Activation activation = Activation::kNone) {
+  return {in, out, 1, 1, activation};
+}
 
-Tensor norm_relu_shift(nn::BatchNorm2dImpl& norm, const Tensor& h, const SparseShift& shift) {
-  const bool measured = shift && shift->removal_cost.defined();
-  if (!g_fused || measured || h.scalar_type() != torch::kFloat || !h.device().is_cpu() ||
-      !h.is_contiguous(at::MemoryFormat::ChannelsLast)) {
-    const Tensor z = torch::relu(norm.forward(h));
-    return shift ? SparseShift(shift)->forward(z) : z;
-  }
-  Tensor mean = norm.running_mean, variance = norm.running_var;
-  if (norm.is_training()) {
-    torch::NoGradGuard no_grad;
-    std::tie(mean, variance) = channel_moments(h);
-    const double momentum = *norm.options.momentum(), pixels = h.numel() / h.size(1);
-    norm.num_batches_tracked.add_(1);
-    norm.running_mean.lerp_(mean, momentum);
-    norm.running_var.lerp_(variance * (pixels / std::max(1.0, pixels - 1)), momentum);
-  }
-  return fewshift::norm_relu_shift(h, norm.weight, norm.bias, mean, variance, norm.is_training(),
-                                   norm.options.eps(), shift ? shift->displacement : Tensor(),
-                                   shift ? shift->stride : 1);
+ConvBn depthwise(int channels, int kernel, int stride, Activation activation = Activation::kNone) {
+  return {channels, channels, kernel, stride, activation, channels};
 }
 
 struct ConvUnit : UnitModule {
-  explicit ConvUnit(const ConvBn& unit) : relu(unit.relu) {
-    body = ConvNorm(unit.in, unit.out, unit.kernel, unit.stride);
+  explicit ConvUnit(const ConvBn& unit) : body(unit) {
     // Its parameters stand directly below the unit's name: stem.conv.weight.
     register_module("conv", body->conv);
     register_module("norm", body->norm);
   }
-  Tensor forward(const Tensor& x) override { return relu ? body->forward_relu_shift(x) : body->forward(x); }
+  Tensor forward(const Tensor& x) override { return body->forward(x); }
 
-  ConvNorm body{nullptr};
-  bool relu;
+  ConvNorm body;
 };
 
+struct MaxPoolUnit : UnitModule {
+  explicit MaxPoolUnit(const MaxPool& unit_) : unit(unit_) {}
+  Tensor forward(const Tensor& x) override {
+    return torch::max_pool2d(x, unit.kernel, unit.stride, unit.kernel / 2);
+  }
+  MaxPool unit;
+};
+
+// Squeeze-and-excitation: scales each channel by sigmoid(expand(relu(reduce(its mean)))).
+struct SqueezeExciteImpl : nn::Module {
+  SqueezeExciteImpl(int64_t channels, int64_t reduction) {
+    reduce = register_module("reduce", nn::Conv2d(nn::Conv2dOptions(channels, channels / reduction, 1)));
+    expand = register_module("expand", nn::Conv2d(nn::Conv2dOptions(channels / reduction, channels, 1)));
+  }
+  Tensor forward(const Tensor& x) {
+    return x * torch::sigmoid(expand(torch::relu(reduce(x.mean({2, 3}, true)))));
+  }
+  nn::Conv2d reduce{nullptr}, expand{nullptr};
+};
+TORCH_MODULE(SqueezeExcite);
+
 struct BottleneckUnit : UnitModule {
-  explicit BottleneckUnit(const InvertedBottleneck& unit_) : unit(unit_) {
+  BottleneckUnit(const InvertedBottleneck& unit_, const std::string& shift) : unit(unit_) {
     const int out = unit.first > 0 ? unit.width() : unit.out;
     const int stride = unit.spatial == Spatial::kStridedShift ? 2 : 1;
-    expand = register_module("expand", ConvNorm(unit.width(), unit.hidden, 1, 1));
-    if (unit.spatial != Spatial::kPool) move = register_module("shift", SparseShift(unit.hidden, stride));
+    expand = register_module("expand", ConvNorm(pointwise(unit.width(), unit.hidden, Activation::kRelu)));
+    if (unit.spatial != Spatial::kPool) {
+      spatial = register_module(spatial_operator(shift).layer, make_spatial(shift, unit.hidden, stride));
+      moving = ShiftLayer(std::dynamic_pointer_cast<ShiftLayerImpl>(spatial));
+    }
     if (unit.squeeze > 0) squeeze = register_module("squeeze", SqueezeExcite(unit.hidden, unit.squeeze));
-    project = register_module("project", ConvNorm(unit.hidden, out, 1, 1));
+    project = register_module("project", ConvNorm(pointwise(unit.hidden, out)));
     if (unit.shortcut == Shortcut::kProjection) {
-      shortcut = register_module("shortcut", ConvNorm(unit.width(), out, 1, stride));
+      shortcut = register_module("shortcut", ConvNorm(ConvBn{unit.width(), out, 1, stride}));
     }
   }
 
@@ -64,11 +72,15 @@ struct BottleneckUnit : UnitModule {
     return torch::cat({x.slice(1, 0, unit.first), moved}, 1).contiguous(at::MemoryFormat::ChannelsLast);
   }
 
-  SparseShift shift() const override { return move; }
+  Tensor hidden(const Tensor& x) {
+    if (moving) return expand->forward_shift(x, moving);
+    const Tensor h = expand->forward(x);
+    if (spatial) return spatial->forward(h);
+    return std::min(h.size(2), h.size(3)) > 1 ? torch::avg_pool2d(h, 2) : h;
+  }
 
   Tensor residual(const Tensor& x) {
-    Tensor h = expand->forward_relu_shift(x, move);
-    if (unit.spatial == Spatial::kPool && std::min(h.size(2), h.size(3)) > 1) h = torch::avg_pool2d(h, 2);
+    Tensor h = hidden(x);
     if (squeeze) h = squeeze->forward(h);
     const Tensor y = project->forward(h);
     switch (unit.shortcut) {
@@ -84,66 +96,155 @@ struct BottleneckUnit : UnitModule {
 
   InvertedBottleneck unit;
   ConvNorm expand{nullptr}, project{nullptr}, shortcut{nullptr};
-  SparseShift move{nullptr};
+  std::shared_ptr<SpatialModule> spatial;
+  ShiftLayer moving{nullptr};  // the same, where it is a shift
   SqueezeExcite squeeze{nullptr};
 };
 
-struct ClassifierUnit : UnitModule {
-  explicit ClassifierUnit(const Classifier& unit) {
-    if (unit.head > 0) head = register_module("head", ConvNorm(unit.in, unit.head, 1, 1));
-    dropout = register_module("dropout", nn::Dropout(unit.dropout));
-    linear = register_module("linear", nn::Linear(unit.head > 0 ? unit.head : unit.in, unit.classes));
+struct BasicUnit : UnitModule {
+  explicit BasicUnit(const BasicBlock& unit_) : unit(unit_) {
+    first = register_module("first", ConvNorm(ConvBn{unit.in, unit.out, 3, unit.stride, Activation::kRelu}));
+    second = register_module("second", ConvNorm(ConvBn{unit.out, unit.out, 3, 1}));
   }
   Tensor forward(const Tensor& x) override {
-    const Tensor z = head ? head->forward_relu_shift(x) : torch::relu(x);
-    return linear(dropout(z.mean({2, 3})));
+    return torch::relu(shortcut(x) + second->forward(first->forward(x)));
+  }
+  Tensor shortcut(const Tensor& x) const {
+    if (unit.stride == 1 && unit.in == unit.out) return x;
+    const Tensor some = x.slice(2, 0, x.size(2), unit.stride).slice(3, 0, x.size(3), unit.stride);
+    return torch::constant_pad_nd(some, {0, 0, 0, 0, 0, unit.out - unit.in});
+  }
+  BasicBlock unit;
+  ConvNorm first{nullptr}, second{nullptr};
+};
+
+struct UniversalUnit : UnitModule {
+  explicit UniversalUnit(const UniversalBottleneck& unit_) : unit(unit_) {
+    if (unit.start_kernel > 0) {
+      start = register_module(
+          "start", ConvNorm(depthwise(unit.in, unit.start_kernel, unit.kernel > 0 ? 1 : unit.stride)));
+    }
+    if (unit.hidden != unit.in) {
+      expand = register_module("expand", ConvNorm(pointwise(unit.in, unit.hidden, unit.activation)));
+    }
+    if (unit.kernel > 0) {
+      middle = register_module("depthwise",
+                               ConvNorm(depthwise(unit.hidden, unit.kernel, unit.stride, unit.activation)));
+    }
+    project = register_module("project", ConvNorm(pointwise(unit.hidden, unit.out)));
+  }
+  Tensor forward(const Tensor& x) override {
+    Tensor h = x;
+    for (ConvNorm* layer : {&start, &expand, &middle, &project}) {
+      if (*layer) h = (*layer)->forward(h);
+    }
+    return unit.residual() ? x + h : h;
+  }
+  UniversalBottleneck unit;
+  ConvNorm start{nullptr}, expand{nullptr}, middle{nullptr}, project{nullptr};
+};
+
+struct ShuffleUnitModule : UnitModule {
+  explicit ShuffleUnitModule(const ShuffleUnit& unit_) : unit(unit_) {
+    const int half = unit.out / 2, in = unit.stride == 1 ? half : unit.in;
+    if (unit.stride == 2) {
+      auto beside = std::make_shared<nn::Module>();
+      beside_depthwise = beside->register_module("depthwise", ConvNorm(depthwise(in, 3, 2)));
+      beside_project = beside->register_module("project", ConvNorm(pointwise(in, half, Activation::kRelu)));
+      register_module("beside", beside);
+    }
+    expand = register_module("expand", ConvNorm(pointwise(in, half, Activation::kRelu)));
+    middle = register_module("depthwise", ConvNorm(depthwise(half, 3, unit.stride)));
+    project = register_module("project", ConvNorm(pointwise(half, half, Activation::kRelu)));
+  }
+  Tensor forward(const Tensor& x) override {
+    const bool strided = unit.stride == 2;
+    const Tensor own = strided ? x : x.slice(1, unit.in / 2).contiguous(at::MemoryFormat::ChannelsLast);
+    const Tensor passed =
+        strided ? beside_project->forward(beside_depthwise->forward(x)) : x.slice(1, 0, unit.in / 2);
+    const Tensor mixed = project->forward(middle->forward(expand->forward(own)));
+    // Channel k of the one half, then channel k of the other.
+    return torch::stack({passed, mixed}, 2).flatten(1, 2).contiguous(at::MemoryFormat::ChannelsLast);
+  }
+  ShuffleUnit unit;
+  ConvNorm expand{nullptr}, middle{nullptr}, project{nullptr}, beside_depthwise{nullptr},
+      beside_project{nullptr};
+};
+
+struct PartialUnit : UnitModule {
+  explicit PartialUnit(const PartialBlock& unit_) : unit(unit_) {
+    const int64_t mixed = unit.mixed();
+    mix = register_module("mix", nn::Conv2d(nn::Conv2dOptions(mixed, mixed, 3).padding(1).bias(false)));
+    expand = register_module("expand", ConvNorm(pointwise(unit.channels, unit.hidden, Activation::kGelu)));
+    auto last = nn::Conv2dOptions(unit.hidden, unit.channels, 1).bias(false);
+    auto holder = std::make_shared<nn::Module>();  // named as a ConvNorm's convolution is
+    project = holder->register_module("conv", nn::Conv2d(last));
+    register_module("project", holder);
+  }
+  Tensor forward(const Tensor& x) override {
+    const Tensor some = x.slice(1, 0, unit.mixed()).contiguous(at::MemoryFormat::ChannelsLast);
+    const Tensor z =
+        torch::cat({mix(some), x.slice(1, unit.mixed())}, 1).contiguous(at::MemoryFormat::ChannelsLast);
+    return x + project(expand->forward(z));
+  }
+  PartialBlock unit;
+  nn::Conv2d mix{nullptr}, project{nullptr};
+  ConvNorm expand{nullptr};
+};
+
+struct ClassifierUnit : UnitModule {
+  explicit ClassifierUnit(const Classifier& unit_) : unit(unit_) {
+    int channels = unit.in;
+    if (unit.head > 0) {
+      head = register_module("head", ConvNorm(pointwise(channels, unit.head, unit.activation)));
+      channels = unit.head;
+    }
+    if (unit.pooled > 0) {
+      auto holder = std::make_shared<nn::Module>();
+      pooled = holder->register_module("conv",
+                                       nn::Conv2d(nn::Conv2dOptions(channels, unit.pooled, 1).bias(false)));
+      if (unit.pooled_norm) norm = holder->register_module("norm", nn::BatchNorm2d(unit.pooled));
+      register_module("pooled", holder);
+      channels = unit.pooled;
+    }
+    dropout = register_module("dropout", nn::Dropout(unit.dropout));
+    linear = register_module("linear", nn::Linear(channels, unit.classes));
+  }
+  Tensor forward(const Tensor& x) override {
+    Tensor z = head ? head->forward(x) : activate(x, unit.activation);
+    z = z.mean({2, 3}, true);
+    if (pooled) {
+      z = pooled(z);
+      if (norm) z = norm(z);
+      z = activate(z, unit.pooled_activation);
+    }
+    return linear(dropout(z.flatten(1)));
   }
 
+  Classifier unit;
   ConvNorm head{nullptr};
+  nn::Conv2d pooled{nullptr};
+  nn::BatchNorm2d norm{nullptr};
   nn::Dropout dropout{nullptr};
   nn::Linear linear{nullptr};
 };
 
 }  // namespace
 
-void set_fused(bool fused) {
-  g_fused = fused;
-}
-
-ConvNormImpl::ConvNormImpl(int64_t in, int64_t out, int64_t kernel, int64_t stride) {
-  conv = register_module(
-      "conv", nn::Conv2d(nn::Conv2dOptions(in, out, kernel).stride(stride).padding(kernel / 2).bias(false)));
-  norm = register_module("norm", nn::BatchNorm2d(out));
-}
-
-Tensor ConvNormImpl::forward(const Tensor& x) {
-  return norm(conv(x));
-}
-
-Tensor ConvNormImpl::forward_relu_shift(const Tensor& x, const SparseShift& shift) {
-  return norm_relu_shift(*norm, conv(x), shift);
-}
-
-SqueezeExciteImpl::SqueezeExciteImpl(int64_t channels, int64_t reduction) {
-  reduce = register_module("reduce", nn::Conv2d(nn::Conv2dOptions(channels, channels / reduction, 1)));
-  expand = register_module("expand", nn::Conv2d(nn::Conv2dOptions(channels / reduction, channels, 1)));
-}
-
-Tensor SqueezeExciteImpl::forward(const Tensor& x) {
-  return x * torch::sigmoid(expand(torch::relu(reduce(x.mean({2, 3}, true)))));
-}
-
-std::shared_ptr<UnitModule> make_unit(const Unit& unit) {
+std::shared_ptr<UnitModule> make_unit(const Unit& unit, const std::string& shift) {
   struct Visitor {
-    std::shared_ptr<UnitModule> operator()(const ConvBn& u) { return std::make_shared<ConvUnit>(u); }
-    std::shared_ptr<UnitModule> operator()(const InvertedBottleneck& u) {
-      return std::make_shared<BottleneckUnit>(u);
-    }
-    std::shared_ptr<UnitModule> operator()(const Classifier& u) {
-      return std::make_shared<ClassifierUnit>(u);
-    }
+    using Made = std::shared_ptr<UnitModule>;
+    Made operator()(const ConvBn& u) { return std::make_shared<ConvUnit>(u); }
+    Made operator()(const MaxPool& u) { return std::make_shared<MaxPoolUnit>(u); }
+    Made operator()(const InvertedBottleneck& u) { return std::make_shared<BottleneckUnit>(u, shift); }
+    Made operator()(const BasicBlock& u) { return std::make_shared<BasicUnit>(u); }
+    Made operator()(const UniversalBottleneck& u) { return std::make_shared<UniversalUnit>(u); }
+    Made operator()(const ShuffleUnit& u) { return std::make_shared<ShuffleUnitModule>(u); }
+    Made operator()(const PartialBlock& u) { return std::make_shared<PartialUnit>(u); }
+    Made operator()(const Classifier& u) { return std::make_shared<ClassifierUnit>(u); }
+    const std::string& shift;
   };
-  return std::visit(Visitor{}, unit);
+  return std::visit(Visitor{shift}, unit);
 }
 
 }  // namespace fewshift

@@ -27,25 +27,25 @@ FEWSHIFT_CLONES void add_moments(const float* x, int64_t pixels, int64_t C, floa
   }
 }
 
-// z = relu(scale * h + bias)
+// z = scale * h + bias, held between 0 and top.
 FEWSHIFT_CLONES void scale_relu(const float* h, int64_t pixels, int64_t C, const float* scale,
-                                const float* bias, float* z) {
+                                const float* bias, float top, float* z) {
   for (int64_t p = 0; p < pixels; ++p, h += C, z += C) {
 #pragma omp simd
     for (int64_t c = 0; c < C; ++c) {
       const float v = scale[c] * h[c] + bias[c];
-      z[c] = v < 0 ? 0 : v;  // NaN stays NaN
+      z[c] = v < 0 ? 0 : v > top ? top : v;  // NaN stays NaN
     }
   }
 }
 
-// dz = z > 0 ? g : 0, and its sums: sums[c] += dz, products[c] += dz * h.
+// dz = 0 < z < top ? g : 0, and its sums: sums[c] += dz, products[c] += dz * h.
 FEWSHIFT_CLONES void mask_and_sum(const float* g, const float* z, const float* h, int64_t pixels, int64_t C,
-                                  float* dz, float* sums, float* products) {
+                                  float top, float* dz, float* sums, float* products) {
   for (int64_t p = 0; p < pixels; ++p, g += C, z += C, h += C, dz += C) {
 #pragma omp simd
     for (int64_t c = 0; c < C; ++c) {
-      const float d = z[c] > 0 ? g[c] : 0;
+      const float d = (z[c] > 0) & (z[c] < top) ? g[c] : 0;
       dz[c] = d;
       sums[c] += d;
       products[c] += d * h[c];
@@ -91,15 +91,16 @@ Geometry geometry(const Tensor& h, int64_t stride) {
           stride};
 }
 
-// The affine form of batch norm, [C] each.
+// The affine form of batch norm, [C] each, and where the activation ends.
 struct Affine {
   Tensor scale, bias;
+  float top;
 };
 
-Affine affine(const Tensor& gamma, const Tensor& beta, const Tensor& mean, const Tensor& variance,
-              double eps) {
+Affine affine(const Tensor& gamma, const Tensor& beta, const Tensor& mean, const Tensor& variance, double eps,
+              double top) {
   const Tensor scale = (gamma * (variance + eps).rsqrt()).contiguous();
-  return {scale, (beta - mean * scale).contiguous()};
+  return {scale, (beta - mean * scale).contiguous(), static_cast<float>(top)};
 }
 
 void shift_whole_image(const float* z, float* y, const Rows& rows, std::vector<Entry>& entries) {
@@ -139,7 +140,7 @@ Tensor forward(const Tensor& h, const Affine& affine, const Tensor& displacement
     std::vector<Entry> entries;
     for (int64_t n = begin; n < end; ++n) {
       float* target = still ? out + n * g.out_size() : z.data();
-      scale_relu(in + n * g.in_size(), g.in.height * g.in.width, g.C, scale, bias, target);
+      scale_relu(in + n * g.in_size(), g.in.height * g.in.width, g.C, scale, bias, affine.top, target);
       if (!still) shift_whole_image(z.data(), out + n * g.out_size(), rows, entries);
     }
   });
@@ -174,14 +175,14 @@ Round masked_gradient(const Tensor& grad, const Tensor& h, const Affine& affine,
     for (int64_t n = begin; n < end; ++n) {
       const float* h_image = in + n * g.in_size();
       const float* gy_image = gy + n * g.out_size();
-      scale_relu(h_image, g.in.height * g.in.width, g.C, scale, bias, z.data());
+      scale_relu(h_image, g.in.height * g.in.width, g.C, scale, bias, affine.top, z.data());
       if (learns) correlate_image_nhwc(gy_image, z.data(), forward_map, g.C, runs, &round.taps[n * 4 * g.C]);
       if (!still) shift_whole_image(gy_image, gz.data(), rows, entries);
       const float* gz_image = still ? gy_image : gz.data();
       for (int64_t i = 0; i < g.in.height; ++i) {
         const int64_t at = i * row_size;
-        mask_and_sum(gz_image + at, z.data() + at, h_image + at, g.in.width, g.C, out + n * g.in_size() + at,
-                     sums.row.data(), products.row.data());
+        mask_and_sum(gz_image + at, z.data() + at, h_image + at, g.in.width, g.C, affine.top,
+                     out + n * g.in_size() + at, sums.row.data(), products.row.data());
         sums.flush(&round.sums[n * g.C]);
         products.flush(&round.products[n * g.C]);
       }
@@ -203,27 +204,28 @@ Tensor total(const std::vector<double>& parts, const Geometry& g) {
 struct NormReluShift : torch::autograd::Function<NormReluShift> {
   static Tensor forward(AutogradContext* context, const Tensor& h, const Tensor& gamma, const Tensor& beta,
                         const Tensor& mean, const Tensor& variance, bool batch_statistics, double eps,
-                        const std::optional<Tensor>& moves, int64_t stride) {
+                        double top, const std::optional<Tensor>& moves, int64_t stride) {
     const Tensor displacement = moves.value_or(Tensor());
     at::AutoDispatchBelowADInplaceOrView guard;
     context->save_for_backward({h, gamma, beta, mean, variance, displacement});
     context->saved_data["batch_statistics"] = batch_statistics;
     context->saved_data["eps"] = eps;
+    context->saved_data["top"] = top;
     context->saved_data["stride"] = stride;
     context->saved_data["learns"] = displacement.defined() && displacement.requires_grad();
-    return fewshift::forward(h, affine(gamma, beta, mean, variance, eps), displacement, stride);
+    return fewshift::forward(h, affine(gamma, beta, mean, variance, eps, top), displacement, stride);
   }
 
   static tensor_list backward(AutogradContext* context, tensor_list grads) {
     const auto saved = context->get_saved_variables();
     const Tensor &h = saved[0], &displacement = saved[5];
     const Tensor gamma = saved[1].to(at::kDouble), mean = saved[3].to(at::kDouble);
-    const double eps = context->saved_data["eps"].toDouble();
+    const double eps = context->saved_data["eps"].toDouble(), top = context->saved_data["top"].toDouble();
     const Geometry g = geometry(h, context->saved_data["stride"].toInt());
     const Tensor grad = grads[0].contiguous(at::MemoryFormat::ChannelsLast);
     Tensor dh = at::empty_like(h);
     const bool learns = context->saved_data["learns"].toBool();
-    const Round round = masked_gradient(grad, h, affine(saved[1], saved[2], saved[3], saved[4], eps),
+    const Round round = masked_gradient(grad, h, affine(saved[1], saved[2], saved[3], saved[4], eps, top),
                                         displacement, g, learns, dh);
 
     // With xhat = (h - mean) r: dbeta = sum dz, dgamma = sum dz xhat, and through the batch's own statistics
@@ -255,7 +257,15 @@ struct NormReluShift : torch::autograd::Function<NormReluShift> {
                             wide.mutable_data_ptr<double>());
       du = wide.to(displacement.scalar_type());
     }
-    return {dh,      dgamma.to(at::kFloat), dbeta.to(at::kFloat), Tensor(), Tensor(), Tensor(), Tensor(), du,
+    return {dh,
+            dgamma.to(at::kFloat),
+            dbeta.to(at::kFloat),
+            Tensor(),
+            Tensor(),
+            Tensor(),
+            Tensor(),
+            Tensor(),
+            du,
             Tensor()};
   }
 };
@@ -285,12 +295,12 @@ std::pair<Tensor, Tensor> channel_moments(const Tensor& h) {
 
 Tensor norm_relu_shift(const Tensor& h, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                        const Tensor& variance, bool batch_statistics, double eps, const Tensor& displacement,
-                       int64_t stride) {
+                       int64_t stride, double top) {
   TORCH_CHECK(h.dim() == 4 && h.scalar_type() == at::kFloat && h.device().is_cpu() &&
                   h.is_contiguous(at::MemoryFormat::ChannelsLast),
               "norm_relu_shift: h must be [N,C,H,W] float32, channels_last, on the CPU");
   TORCH_CHECK(stride == 1 || stride == 2, "norm_relu_shift: stride must be 1 or 2, but is ", stride);
-  return NormReluShift::apply(h, gamma, beta, mean, variance, batch_statistics, eps,
+  return NormReluShift::apply(h, gamma, beta, mean, variance, batch_statistics, eps, top,
                               displacement.defined() ? std::optional(displacement) : std::nullopt, stride);
 }
 

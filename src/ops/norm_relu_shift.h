@@ -3,6 +3,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <limits>
 #include <utility>
 
 namespace fewshift {
@@ -11,18 +12,20 @@ namespace fewshift {
 // h: [N,C,H,W] float32, channels_last, CPU. Both results: [C] float32. No gradient.
 std::pair<at::Tensor, at::Tensor> channel_moments(const at::Tensor& h);
 
-// sparse_shift(relu((h - mean) / sqrt(variance + eps) * gamma + beta), displacement, stride), with gradients
-// for h, gamma, beta and the displacement.
+// sparse_shift(min(relu((h - mean) / sqrt(variance + eps) * gamma + beta), top), displacement, stride), with
+// gradients for h, gamma, beta and the displacement.
 //
 //   h                 [N,C,H,W] float32, channels_last, CPU
 //   gamma, beta       [C]
 //   mean, variance    [C]; with `batch_statistics` those of h itself (channel_moments), through which the
-//   gradient
-//                     for h then goes too; else constants
+//   gradient for h
+//                     then goes too; else constants
 //   displacement      [C,2], or undefined: no shift
 //   stride            1 or 2
+//   top               where the activation ends: 6 makes it ReLU6
 at::Tensor norm_relu_shift(const at::Tensor& h, const at::Tensor& gamma, const at::Tensor& beta,
                            const at::Tensor& mean, const at::Tensor& variance, bool batch_statistics,
-                           double eps, const at::Tensor& displacement, int64_t stride);
+                           double eps, const at::Tensor& displacement, int64_t stride,
+                           double top = std::numeric_limits<double>::infinity());
 
 }  // namespace fewshift

@@ -45,6 +45,25 @@ inline double half_to_even(double u) {
   return std::nearbyint(u);
 }
 
+inline double fraction(double u) {  // 0 for infinities and NaN, whose channels read zeros alone
+  const double f = u - std::floor(u);
+  return f >= 0 ? f : 0;
+}
+
+// Rows or planes of so many elements that a thread takes at a time.
+inline int64_t grain(int64_t elements) {
+  return std::max<int64_t>(1, 32768 / std::max<int64_t>(1, elements));
+}
+
+// f(T{}) for the type of x.
+template <class F>
+void for_type(at::ScalarType type, F f) {
+  if (type == at::kFloat) return f(float{});
+  if (type == at::kDouble) return f(double{});
+  TORCH_CHECK(type == at::kBFloat16, "shift: x must be float32, float64 or bfloat16, but is ", type);
+  f(at::BFloat16{});
+}
+
 inline std::vector<Run> runs_of(const std::vector<Shift>& shifts) {
   std::vector<Run> runs;
   for (size_t c = 0; c < shifts.size(); ++c) {

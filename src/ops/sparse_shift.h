@@ -4,7 +4,6 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <tuple>
 
 namespace fewshift {
 
@@ -20,12 +19,5 @@ namespace fewshift {
 // interpolation at the unrounded displacement (quantisation-aware: rounded forward, real-valued backward).
 // Throws c10::Error on other shapes, types and strides.
 at::Tensor sparse_shift(const at::Tensor& x, const at::Tensor& displacement, int64_t stride = 1);
-
-// The two halves of the backward pass, as operators of their own (torch.ops.fewshift.*).
-// grad: the gradient for the result; height, width: those of x.
-at::Tensor sparse_shift_grad_x(const at::Tensor& grad, const at::Tensor& displacement, int64_t height,
-                               int64_t width, int64_t stride);
-at::Tensor sparse_shift_grad_displacement(const at::Tensor& grad, const at::Tensor& x,
-                                          const at::Tensor& displacement, int64_t stride);
 
 }  // namespace fewshift

@@ -10,19 +10,10 @@
 #include <cstring>
 
 #include "ops/shift_geometry.h"
+#include "ops/shift_gradients.h"
 #include "ops/shift_nhwc.h"
-#include "ops/sparse_shift.h"
 
 namespace fewshift {
-namespace {
-
-double fraction(double u) {  // 0 for infinities and NaN, whose channels read zeros alone
-  const double f = u - std::floor(u);
-  return f >= 0 ? f : 0;
-}
-
-}  // namespace
-
 void displacement_gradient(const std::vector<double>& sums, int64_t N, int64_t C, const double* u,
                            double* du) {
   std::fill_n(du, 2 * C, 0.0);
@@ -67,9 +58,6 @@ void shift_image(const Tensor& x, Tensor& y, const std::vector<Shift>& shifts, c
   const T* from = x.const_data_ptr<T>();
   T* to = y.mutable_data_ptr<T>();
   const int64_t from_size = map.from.height * map.from.width, to_size = map.to.height * map.to.width;
-  const auto grain = [](int64_t elements) {
-    return std::max<int64_t>(1, 32768 / std::max<int64_t>(1, elements));
-  };
   if (!nhwc) {
     at::parallel_for(0, N * C, grain(to_size), [&](int64_t begin, int64_t end) {
       for (int64_t p = begin; p < end; ++p)
@@ -91,14 +79,6 @@ void shift_image(const Tensor& x, Tensor& y, const std::vector<Shift>& shifts, c
       }
     }
   });
-}
-
-template <class F>
-void for_type(at::ScalarType type, F f) {
-  if (type == at::kFloat) return f(float{});
-  if (type == at::kDouble) return f(double{});
-  TORCH_CHECK(type == at::kBFloat16, "sparse_shift: x must be float32, float64 or bfloat16, but is ", type);
-  f(at::BFloat16{});
 }
 
 Tensor run_map(const Tensor& x_any, const std::vector<Shift>& shifts, Size to, int64_t stride, bool adjoint) {
@@ -219,15 +199,15 @@ Tensor sparse_shift_grad_x(const Tensor& grad, const Tensor& displacement, int64
   return grad_x(grad, displacement, height, width, stride);
 }
 
-Tensor sparse_shift_grad_displacement(const Tensor& grad, const Tensor& x, const Tensor& displacement,
-                                      int64_t stride) {
+Tensor shift_grad_displacement(const Tensor& grad, const Tensor& x, const Tensor& displacement,
+                               int64_t stride) {
   return grad_displacement(grad, x, displacement, stride);
 }
 
 TORCH_LIBRARY_IMPL(fewshift, CPU, library) {
   library.impl("sparse_shift", forward);
   library.impl("sparse_shift_grad_x", grad_x);
-  library.impl("sparse_shift_grad_displacement", grad_displacement);
+  library.impl("shift_grad_displacement", grad_displacement);
 }
 
 }  // namespace fewshift

@@ -33,6 +33,14 @@ std::vector<std::string> class_names(const std::string& json, const std::string&
   return names;
 }
 
+Arch arch_of(const ModelInfo& info, const std::string& where) {
+  try {
+    return make_arch(info.model, static_cast<int>(info.class_names.size()), info.shift);
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kUnsupported, where, error.what());
+  }
+}
+
 // f(name, tensor) over parameters, then buffers.
 template <class F>
 void for_each_tensor(const Network& network, F f) {
@@ -94,23 +102,25 @@ void save_model(const std::filesystem::path& path, const Network& network, const
   file.metadata = info.notes;
   file.metadata["format"] = kFormat;
   file.metadata["model"] = info.model;
+  file.metadata["shift"] = info.shift;
   file.metadata["class_names"] =
       nlohmann::json(info.class_names).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   file.metadata["preprocess"] = to_json(info.preprocess);
   write_safetensors(path, file);
 }
 
-TrainedModel load_model(const std::filesystem::path& given) {
-  std::filesystem::path path = given;
-  if (std::filesystem::is_directory(path)) {
-    path = given / "best.safetensors";
-    if (!std::filesystem::exists(path)) path = given / "last.safetensors";
-    if (!std::filesystem::exists(path)) {
-      throw Error(ErrorCode::kNotFound, given.string(),
-                  "holds neither best.safetensors nor last.safetensors: no epoch of it has ended yet, or it "
-                  "is no run");
-    }
+std::filesystem::path checkpoint_path(const std::filesystem::path& given) {
+  if (!std::filesystem::is_directory(given)) return given;
+  for (const char* name : {"best.safetensors", "last.safetensors"}) {
+    if (std::filesystem::exists(given / name)) return given / name;
   }
+  throw Error(
+      ErrorCode::kNotFound, given.string(),
+      "holds neither best.safetensors nor last.safetensors: no epoch of it has ended yet, or it is no run");
+}
+
+TrainedModel load_model(const std::filesystem::path& given) {
+  const std::filesystem::path path = checkpoint_path(given);
   const std::string where = path.string();
   const SafeTensors file = read_safetensors(path);
   if (need(file, "format", where) != kFormat) {
@@ -119,11 +129,15 @@ TrainedModel load_model(const std::filesystem::path& given) {
   TrainedModel model;
   model.path = path;
   model.info.notes = file.metadata;
-  for (const char* key : {"format", "model", "class_names", "preprocess"}) model.info.notes.erase(key);
+  for (const char* key : {"format", "model", "shift", "class_names", "preprocess"})
+    model.info.notes.erase(key);
   model.info.model = need(file, "model", where);
+  if (const auto shift = file.metadata.find("shift"); shift != file.metadata.end()) {
+    model.info.shift = shift->second;
+  }
   model.info.class_names = class_names(need(file, "class_names", where), where);
   model.info.preprocess = preprocess_from_json(need(file, "preprocess", where), where);
-  model.network = Network(make_arch(model.info.model, static_cast<int>(model.info.class_names.size())), 0);
+  model.network = Network(arch_of(model.info, where), 0);
   take_network(file, "", where, model.network);
   model.network->eval();
   return model;

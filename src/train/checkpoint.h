@@ -15,7 +15,8 @@
 namespace fewshift {
 
 struct ModelInfo {
-  std::string model;  // a name of the registry
+  std::string model;          // a name of the registry
+  std::string shift = "ssl";  // its spatial operator
   std::vector<std::string> class_names;
   Preprocess preprocess;
   std::map<std::string, std::string> notes;  // epoch, val_top1, seed, ...: for people
@@ -37,10 +38,14 @@ void put_network(const Network& network, const std::string& prefix, SafeTensors&
 void take_network(const SafeTensors& file, const std::string& prefix, const std::string& where,
                   Network& network);
 
+// `given`, or, where it is a RUN folder, its best.safetensors (else last.safetensors). Throws Error
+// (kNotFound).
+std::filesystem::path checkpoint_path(const std::filesystem::path& given);
+
 void save_model(const std::filesystem::path& path, const Network& network, const ModelInfo& info);
 
-// `path`: a checkpoint, or a RUN folder, whose best.safetensors (else last.safetensors) is taken.
-// In evaluation mode. Throws Error, naming the file and the field or tensor.
+// From a checkpoint or a RUN folder (checkpoint_path), in evaluation mode. Throws Error, naming the file and
+// the field or tensor.
 TrainedModel load_model(const std::filesystem::path& path);
 
 }  // namespace fewshift

@@ -29,7 +29,9 @@ Evaluation evaluate(Network& network, std::shared_ptr<const Dataset> dataset,
   Batch batch;
   int64_t right1 = 0, right5 = 0;
   while (loader.next(batch)) {
-    const torch::Tensor logits = network->forward(images_tensor(batch, options.preprocess.size));
+    const torch::Tensor images = images_tensor(batch, options.preprocess.size);
+    torch::Tensor logits = network->forward(images);
+    if (options.flip) logits = (logits + network->forward(images.flip({3}))) / 2;
     const torch::Tensor labels = labels_tensor(batch);
     result.loss += torch::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum).item<double>();
     const auto top = std::get<1>(logits.topk(std::min<int64_t>(5, logits.size(1)), 1));

@@ -23,6 +23,7 @@ struct Evaluation {
 struct EvaluateOptions {
   int batch = 100;
   int workers = 2;
+  bool flip = false;  // the mean of the logits of each picture and its mirror image
   Preprocess preprocess;
 };
 

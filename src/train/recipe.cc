@@ -2,10 +2,13 @@
 #include "train/recipe.h"
 
 #include <toml++/toml.h>
+
 #include <charconv>
 #include <cmath>
 #include <sstream>
 
+#include "arch/spatial.h"
+#include "core/cores.h"
 #include "core/error.h"
 #include "core/file.h"
 
@@ -54,7 +57,7 @@ void apply(const toml::table& table, const std::string& where, Recipe& recipe) {
     for (const auto& [entry_key, node] : *entries) {
       const std::string key(entry_key.str());
       bool known = false;
-      visit_fields(recipe, [&](const char* s, const char* k, auto& field, const char*) {
+      visit_fields(recipe, [&](const char* s, const char* k, auto& field, const char*, const char*) {
         if (section != s || key != k) return;
         known = true;
         if (!take(node, field)) {
@@ -75,6 +78,23 @@ toml::table parse(const std::string& text, const std::string& where) {
     what << "line " << error.source().begin.line << ": " << error.description();
     throw Error(ErrorCode::kCorrupt, where, what.str());
   }
+}
+
+// From the text of an option.
+bool parse_value(const std::string& text, std::string& field) {
+  if (text.find('\n') != std::string::npos) return false;
+  field = text;
+  return true;
+}
+bool parse_value(const std::string& text, bool& field) {
+  field = text == "true";
+  return field || text == "false";
+}
+template <class Number>
+bool parse_value(const std::string& text, Number& field) {
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, field);
+  return error == std::errc{} && stop == end;
 }
 
 std::string quoted(const std::string& text) {
@@ -105,81 +125,132 @@ void read_recipe(const std::filesystem::path& path, Recipe& recipe) {
   apply(parse(read_file(path), path.string()), path.string(), recipe);
 }
 
-void set_field(Recipe& recipe, const std::string& name, const std::string& value) {
-  if (value.find('\n') != std::string::npos) {
-    throw Error(ErrorCode::kInvalidArgument, "--set " + name, "the value must be one line");
-  }
+void set_field(Recipe& recipe, const std::string& name, const std::string& value, const std::string& where) {
   bool known = false;
-  visit_fields(recipe, [&](const char* section, const char* key, auto& field, const char*) {
+  visit_fields(recipe, [&](const char* section, const char* key, auto& field, const char*, const char*) {
     if (name != std::string(section) + "." + key) return;
     known = true;
-    const bool text = std::is_same_v<std::decay_t<decltype(field)>, std::string>;
-    apply(parse("[" + std::string(section) + "]\n" + key + " = " + (text ? quoted(value) : value),
-                "--set " + name),
-          "--set", recipe);
+    if (!parse_value(value, field)) {
+      throw Error(ErrorCode::kInvalidArgument, where, "must be " + std::string(type_name(field)));
+    }
   });
-  if (!known) throw Error(ErrorCode::kInvalidArgument, "--set " + name, "there is no such field in a recipe");
+  if (!known) throw Error(ErrorCode::kInvalidArgument, where, "there is no such field in a recipe");
+}
+
+std::map<std::string, std::string> field_values(const Recipe& recipe) {
+  std::map<std::string, std::string> values;
+  visit_fields(recipe,
+               [&](const char* section, const char* key, const auto& field, const char*, const char*) {
+                 std::string& value = values[std::string(section) + "." + key];
+                 if constexpr (std::is_same_v<std::decay_t<decltype(field)>, std::string>) {
+                   value = field;
+                 } else {
+                   value = literal(field);
+                 }
+               });
+  return values;
 }
 
 std::string format_recipe(const Recipe& recipe) {
   std::ostringstream out;
   std::string current;
-  visit_fields(recipe, [&](const char* section, const char* key, const auto& field, const char* help) {
-    if (current != section) {
-      out << (current.empty() ? "" : "\n") << "[" << section << "]\n";
-      current = section;
-    }
-    out << key << " = " << literal(field) << "  # " << help << "\n";
-  });
+  visit_fields(recipe,
+               [&](const char* section, const char* key, const auto& field, const char* help, const char*) {
+                 if (current != section) {
+                   out << (current.empty() ? "" : "\n") << "[" << section << "]\n";
+                   current = section;
+                 }
+                 out << key << " = " << literal(field) << "  # " << help << "\n";
+               });
   return out.str();
 }
 
 void check_recipe(const Recipe& r) {
-  auto require = [](bool holds, const char* field, const char* what) {
-    if (!holds) throw Error(ErrorCode::kInvalidArgument, field, what);
+  auto require = [&](bool holds, const std::string& name, const std::string& what) {
+    if (holds) return;
+    std::string where = name;
+    visit_fields(r, [&](const char* section, const char* key, const auto&, const char*, const char* option) {
+      if (name == std::string(section) + "." + key && *option) where = option;
+    });
+    throw Error(ErrorCode::kInvalidArgument, where, what);
   };
-  auto share = [&](double value, const char* field) {
-    require(value >= 0 && value <= 1, field, "must lie between 0 and 1");
+  auto whole = [&](int64_t value, int64_t low, int64_t high, const char* name) {
+    require(value >= low && value <= high, name,
+            "must lie between " + std::to_string(low) + " and " + std::to_string(high));
   };
-  require(!r.model.empty(), "--model", "is missing: `fewshift models` lists the networks");
-  require(!r.data.empty(), "--data", "is missing: the folder with train/CLASS/*.jpg");
+  auto share = [&](double value, const char* name) {
+    require(value >= 0 && value <= 1, name, "must lie between 0 and 1");
+  };
+  auto below_one = [&](double value, const char* name) {
+    require(value >= 0 && value < 1, name, "must lie from 0 to below 1");
+  };
+  auto not_negative = [&](double value, const char* name) {
+    require(value >= 0 && std::isfinite(value), name, "must not be negative");
+  };
+  auto one_of = [&](const std::string& value, std::initializer_list<const char*> names, const char* name) {
+    std::string list;
+    bool found = false;
+    for (const char* choice : names) {
+      found |= value == choice;
+      list += (list.empty() ? "" : choice == *std::prev(names.end()) ? " or " : ", ") + std::string(choice);
+    }
+    require(found, name, "must be " + list);
+  };
+  require(!r.model.empty(), "run.model", "is missing: `fewshift models` lists the networks");
+  require(!r.data.empty(), "run.data", "is missing: the folder with train/CLASS/*.jpg");
   require(r.size == 0 || (r.size >= 8 && r.size <= 1024), "run.size", "must lie between 8 and 1024 px");
-  require(r.threads >= 0 && r.threads <= 1024, "run.threads", "must lie between 0 and 1024");
-  require(r.epochs >= 1 && r.epochs <= 100000, "train.epochs", "must lie between 1 and 100000");
-  require(r.batch >= 2 && r.batch <= 65536, "train.batch", "must lie between 2 and 65536");
-  require(r.learning_rate > 0 && std::isfinite(r.learning_rate), "train.learning_rate", "must be above 0");
-  require(r.final_learning_rate >= 0 && r.final_learning_rate <= r.learning_rate, "train.final_learning_rate",
-          "must lie between 0 and learning_rate");
-  require(r.warmup_epochs >= 0 && std::isfinite(r.warmup_epochs), "train.warmup_epochs",
-          "must not be negative");
+  whole(r.threads, 0, 1024, "run.threads");
+  whole(r.epochs, 1, 100000, "train.epochs");
+  whole(r.batch, 2, 65536, "train.batch");
+  one_of(r.optimiser, {"sgd", "adamw"}, "train.optimiser");
+  not_negative(r.learning_rate, "train.learning_rate");
+  require(r.final_learning_rate >= 0 && r.final_learning_rate <= resolved(r).learning_rate,
+          "train.final_learning_rate", "must lie between 0 and learning_rate");
+  not_negative(r.warmup_epochs, "train.warmup_epochs");
   require(r.momentum > 0 && r.momentum < 1, "train.momentum", "must lie between 0 and 1");
-  require(r.weight_decay >= 0 && std::isfinite(r.weight_decay), "train.weight_decay", "must not be negative");
-  require(r.label_smoothing >= 0 && r.label_smoothing < 1, "train.label_smoothing",
-          "must lie from 0 to below 1");
-  require(r.shift == "ssl" || r.shift == "random", "--shift", "must be ssl or random");
-  require(r.shift_from.empty() || r.shift == "random", "--shift-from", "goes with --shift random");
-  require(r.start == "symmetric" || r.start == "grid" || r.start == "zero", "shift.start",
-          "must be symmetric, grid or zero");
+  require(std::isfinite(r.weight_decay), "train.weight_decay", "must be a number");
+  not_negative(r.clip, "train.clip");
+  below_one(r.label_smoothing, "train.label_smoothing");
+  not_negative(r.mixup, "train.mixup");
+  not_negative(r.cutmix, "train.cutmix");
+  one_of(r.class_weights, {"none", "balanced"}, "train.class_weights");
+  below_one(r.ema, "train.ema");
+  whole(r.patience, 0, 100000, "train.patience");
+  one_of(r.precision, {"float32", "bf16"}, "train.precision");
+  whole(r.freeze_body, 0, r.epochs, "train.freeze_body");
+  spatial_operator(r.shift);
+  require(r.shift_from.empty() || r.shift == "random", "shift.from", "goes with --shift random");
+  one_of(r.start, {"symmetric", "grid", "zero"}, "shift.start");
   require(r.reach >= 0 && r.reach <= 1024, "shift.reach", "must lie between 0 and 1024 px");
-  require(r.optimiser == "adam" || r.optimiser == "sgd", "shift.optimiser", "must be adam or sgd");
-  require(r.rate >= 0 && std::isfinite(r.rate), "shift.rate", "must not be negative");
-  require(r.penalty >= 0 && std::isfinite(r.penalty), "--shift-penalty", "must not be negative");
+  one_of(r.shift_init, {"keep", "learn", "new"}, "shift.init");
+  one_of(r.shift_optimiser, {"adam", "sgd"}, "shift.optimiser");
+  not_negative(r.rate, "shift.rate");
+  not_negative(r.penalty, "shift.penalty");
   share(r.penalty_delay, "shift.penalty_delay");
   share(r.penalty_ramp, "shift.penalty_ramp");
-  require(r.sparsity <= 1, "--shift-sparsity", "must lie between 0 and 1 (below 0: no target)");
+  require(r.sparsity <= 1, "shift.sparsity", "must lie between 0 and 1 (below 0: no target)");
   share(r.prune_from, "shift.prune_from");
   share(r.prune_until, "shift.prune_until");
   require(r.prune_from <= r.prune_until, "shift.prune_until", "must not be below prune_from");
   share(r.freeze_from, "shift.freeze_from");
-  require(r.val_share >= 0 && r.val_share < 1, "data.val_share", "must lie from 0 to below 1");
-  require(r.crop == "auto" || r.crop == "pad" || r.crop == "random_resized" || r.crop == "none", "data.crop",
-          "must be auto, pad, random_resized or none");
-  require(r.pad >= 0 && r.pad <= 1024, "data.pad", "must lie between 0 and 1024 px");
+  below_one(r.val_share, "data.val_share");
+  one_of(r.crop, {"auto", "pad", "random_resized", "none"}, "data.crop");
+  whole(r.pad, 0, 1024, "data.pad");
   require(r.scale_min > 0 && r.scale_min <= 1, "data.scale_min", "must lie above 0, at most 1");
-  require(r.colour_jitter >= 0 && r.colour_jitter < 1, "data.colour_jitter", "must lie from 0 to below 1");
-  require(r.workers >= 0 && r.workers <= 256, "data.workers", "must lie between 0 and 256");
-  require(r.cache_mb >= 0 && r.cache_mb <= (int64_t{1} << 24), "data.cache_mb",
-          "must lie between 0 and 16777216");
+  below_one(r.colour_jitter, "data.colour_jitter");
+  whole(r.rand_augment, 0, 16, "data.rand_augment");
+  require(r.magnitude >= 0 && r.magnitude <= 10, "data.magnitude", "must lie between 0 and 10");
+  share(r.erasing, "data.erasing");
+  whole(r.workers, 0, 256, "data.workers");
+  whole(r.cache_mb, 0, int64_t{1} << 24, "data.cache_mb");
+}
+
+Recipe resolved(Recipe r) {
+  const bool adamw = r.optimiser == "adamw";
+  if (r.learning_rate == 0) r.learning_rate = adamw ? 1e-3 : 0.1;
+  if (r.weight_decay < 0) r.weight_decay = adamw ? 0.05 : 5e-4;
+  if (r.threads == 0) r.threads = cores();
+  return r;
 }
 
 }  // namespace fewshift

@@ -14,6 +14,8 @@ struct RunProgress {
   int64_t right = 0, seen = 0;  // of the epoch
   double best_top1 = -1;
   bool best_settled = false;  // the best epoch is one after the last pruning
+  int64_t since_best = 0;     // epochs
+  bool stopped = false;       // early, for want of a better epoch
   std::string metrics;        // lines of metrics.jsonl
 };
 

@@ -6,6 +6,8 @@
 #include <numbers>
 #include <tuple>
 
+#include "arch/spatial.h"
+
 namespace fewshift {
 namespace {
 
@@ -15,7 +17,7 @@ constexpr int kPruneStrides = 8;
 constexpr int64_t kMeasuredSteps = 50;  // before each pruning
 constexpr double kBeta1 = 0.9, kBeta2 = 0.99, kEpsilon = 1e-12;
 
-Tensor still(const SparseShift& shift) {
+Tensor still(const ShiftLayer& shift) {
   return (shift->displacement.detach().round() == 0).all(1);
 }
 
@@ -25,13 +27,15 @@ ShiftLearner::ShiftLearner(Network network, const Recipe& recipe, int64_t steps)
     : network_(network),
       recipe_(recipe),
       steps_(steps),
+      active_(spatial_operator(recipe.shift).displacements == Displacements::kLearned &&
+              (recipe.init.empty() || recipe.shift_init != "keep")),
       freeze_step_(std::llround(recipe.freeze_from * static_cast<double>(steps))) {
   for (const NamedShift& named : network->shifts()) {
     const int64_t C = named.layer->displacement.size(0);
     layers_.push_back({named.name, named.layer, torch::zeros({C, 2}), torch::zeros({C, 2}),
                        torch::ones({C, 1}), torch::zeros({C}, torch::kDouble)});
   }
-  if (recipe.sparsity < 0 || recipe.shift != "ssl" || layers_.empty()) return;
+  if (recipe.sparsity < 0 || recipe.shift != "ssl" || !active_ || layers_.empty()) return;
   for (int k = 1; k <= kPruneStrides; ++k) {
     const double share = static_cast<double>(k) / kPruneStrides;
     const double at = recipe.prune_from + (recipe.prune_until - recipe.prune_from) * share;
@@ -44,7 +48,7 @@ ShiftLearner::ShiftLearner(Network network, const Recipe& recipe, int64_t steps)
 }
 
 void ShiftLearner::before_step(int64_t step) {
-  if (recipe_.shift != "ssl") return;
+  if (!active_) return;
   const auto next =
       std::find_if(events_.begin(), events_.end(), [&](const Event& e) { return e.step >= step; });
   bool measure = next != events_.end() && step > next->step - kMeasuredSteps;
@@ -56,7 +60,7 @@ void ShiftLearner::before_step(int64_t step) {
 }
 
 void ShiftLearner::after_step(int64_t step, double learning_rate) {
-  if (recipe_.shift != "ssl") return;
+  if (!active_) return;
   torch::NoGradGuard no_grad;
   if (step < freeze_step_) {
     for (Layer& layer : layers_) update(layer, step, learning_rate);
@@ -84,7 +88,7 @@ double ShiftLearner::penalty(int64_t step) const {
 void ShiftLearner::update(Layer& layer, int64_t step, double learning_rate) {
   Tensor& u = layer.shift->displacement;
   if (!u.grad().defined()) return;
-  if (recipe_.optimiser == "adam") {
+  if (recipe_.shift_optimiser == "adam") {
     const double done = static_cast<double>(step) / static_cast<double>(std::max<int64_t>(1, freeze_step_));
     adam(layer, u.grad(), step, recipe_.rate * 0.5 * (1 + std::cos(std::numbers::pi * done)), penalty(step));
   } else {

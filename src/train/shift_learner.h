@@ -13,15 +13,16 @@
 namespace fewshift {
 
 // The road of a run of `steps` steps, with the recipe's shares of it:
-//   up to freeze_from      displacements follow the loss (Adam: the step is scaled by channel; or SGD), with
+//   up to freeze_from    displacements follow the loss (Adam: the step is scaled by channel; or SGD), with
 //   the L1
-//                          penalty if asked
-//   prune_from ..          in eight strides, those shifts are taken away whose removal costs the loss least
-//   (see
-//     prune_until          SparseShiftImpl::removal_cost), until the target sparsity is reached; what is
-//     pruned stays at 0
-//   from freeze_from, or   displacements stand still, the weights settle
-//     prune_until if earlier
+//                        penalty if asked
+//   prune_from to        ssl: in eight strides, those shifts are taken away whose removal costs the loss
+//   least
+//     prune_until        (ShiftLayerImpl::removal_cost), until the target sparsity is reached; what is pruned
+//     stays at 0
+//   from freeze_from,    displacements stand still, the weights settle
+//     or prune_until if earlier
+// Does nothing where the operator's displacements are not learned, or are kept as train.init had them.
 class ShiftLearner {
  public:
   ShiftLearner(Network network, const Recipe& recipe, int64_t steps);
@@ -43,7 +44,7 @@ class ShiftLearner {
  private:
   struct Layer {
     std::string name;
-    SparseShift shift;
+    ShiftLayer shift;
     torch::Tensor first, second;  // moments, [C,2]
     torch::Tensor kept;           // 1 or 0, [C,1]: 0 where pruned
     torch::Tensor cost;           // [C] float64, since the last pruning
@@ -63,7 +64,9 @@ class ShiftLearner {
 
   Network network_;
   Recipe recipe_;
-  int64_t steps_, freeze_step_;
+  int64_t steps_;
+  bool active_;
+  int64_t freeze_step_;
   std::vector<Layer> layers_;
   std::vector<Event> events_;
   size_t done_ = 0;  // of the events

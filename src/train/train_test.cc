@@ -82,15 +82,16 @@ TEST_F(TrainTest, AWrongRecipeIsNamed) {
 
 TEST_F(TrainTest, SingleFieldsAreSetFromText) {
   Recipe recipe;
-  set_field(recipe, "shift.rate", "0.25");
-  set_field(recipe, "data.crop", "none");
-  set_field(recipe, "data.flip", "false");
+  set_field(recipe, "shift.rate", "0.25", "shift.rate");
+  set_field(recipe, "data.crop", "none", "data.crop");
+  set_field(recipe, "data.flip", "false", "data.flip");
   EXPECT_EQ(recipe.rate, 0.25);
   EXPECT_EQ(recipe.crop, "none");
   EXPECT_FALSE(recipe.flip);
-  EXPECT_NE(message([&] { set_field(recipe, "shift.speed", "1"); }).find("shift.speed"), std::string::npos);
-  EXPECT_NE(message([&] { set_field(recipe, "train.epochs", "many"); }), "");
-  EXPECT_NE(message([&] { set_field(recipe, "train.epochs", "1\nbatch = 3"); }), "");
+  EXPECT_NE(message([&] { set_field(recipe, "shift.speed", "1", "shift.speed"); }).find("shift.speed"),
+            std::string::npos);
+  EXPECT_NE(message([&] { set_field(recipe, "train.epochs", "many", "train.epochs"); }), "");
+  EXPECT_NE(message([&] { set_field(recipe, "train.epochs", "1\nbatch = 3", "train.epochs"); }), "");
   EXPECT_EQ(recipe.batch, 64);
 }
 
@@ -103,16 +104,19 @@ TEST_F(TrainTest, ValuesOutOfRangeAreNamed) {
     return message([&] { check_recipe(recipe); });
   };
   EXPECT_EQ(fault([](Recipe&) {}), "");
-  EXPECT_NE(fault([](Recipe& r) { r.epochs = 0; }).find("train.epochs"), std::string::npos);
+  EXPECT_NE(fault([](Recipe& r) { r.epochs = 0; }).find("--epochs"), std::string::npos);
   EXPECT_NE(fault([](Recipe& r) { r.sparsity = 1.5; }).find("--shift-sparsity"), std::string::npos);
-  EXPECT_NE(fault([](Recipe& r) { r.shift = "asl"; }).find("--shift"), std::string::npos);
-  EXPECT_NE(fault([](Recipe& r) { r.learning_rate = std::nan(""); }).find("learning_rate"),
-            std::string::npos);
+  EXPECT_NE(fault([](Recipe& r) { r.shift = "sideways"; }).find("--shift"), std::string::npos);
+  EXPECT_NE(fault([](Recipe& r) { r.optimiser = "lion"; }).find("--optimiser"), std::string::npos);
+  EXPECT_NE(fault([](Recipe& r) { r.ema = 1; }).find("--ema"), std::string::npos);
+  EXPECT_NE(fault([](Recipe& r) { r.erasing = 2; }).find("--erasing"), std::string::npos);
+  EXPECT_NE(fault([](Recipe& r) { r.freeze_body = -1; }).find("--freeze-body"), std::string::npos);
+  EXPECT_NE(fault([](Recipe& r) { r.learning_rate = std::nan(""); }).find("--lr"), std::string::npos);
   EXPECT_NE(fault([](Recipe& r) { r.model = ""; }).find("--model"), std::string::npos);
 }
 
 ModelInfo info() {
-  return {"shiftresnet20_e1", {"cat", "dög"}, default_preprocess(32), {{"epoch", "3"}}};
+  return {"shiftresnet20_e1", "ssl", {"cat", "dög"}, default_preprocess(32), {{"epoch", "3"}}};
 }
 
 TEST_F(TrainTest, ACheckpointReadsBackBitForBit) {
@@ -180,6 +184,17 @@ TEST_F(TrainTest, AnySparsityThatIsAskedForIsReached) {
   }
 }
 
+// Interpolated shifts are never pruned: a channel between two pixels has no place to stay.
+TEST_F(TrainTest, ActiveShiftsLearnAndAreNotPruned) {
+  Network network(make_arch("shiftresnet20_e3", 10, "asl"), 0);
+  start_displacements(network, "symmetric", 1.5, 0);
+  const auto before = network->shifts()[3].layer->displacement.detach().clone();
+  Recipe recipe;
+  recipe.shift = "asl";
+  EXPECT_LT(learn(network, recipe, 20), 0.3);
+  EXPECT_FALSE(torch::equal(before, network->shifts()[3].layer->displacement));
+}
+
 TEST_F(TrainTest, FrozenDisplacementsStandStill) {
   Network network(make_arch("shiftresnet20_e1"), 0);
   start_displacements(network, "symmetric", 1.5, 0);
@@ -199,7 +214,7 @@ TEST_F(TrainTest, ThePenaltyPullsToZeroAfterItsDelay) {
     Recipe recipe;
     recipe.sparsity = -1;
     recipe.freeze_from = 1;
-    recipe.optimiser = optimiser;
+    recipe.shift_optimiser = optimiser;
     recipe.rate = std::string(optimiser) == "adam" ? 0.02 : 1;
     auto sparsity = [&](double penalty, double delay) {
       Network network(make_arch("shiftresnet20_e3"), 0);

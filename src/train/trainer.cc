@@ -9,19 +9,23 @@
 #include <nlohmann/json.hpp>
 #include <numbers>
 #include <set>
-#include <thread>
 
-#include "arch/registry.h"
+#include "arch/count.h"
+#include "core/cores.h"
 #include "core/error.h"
 #include "core/file.h"
-#include "data/loader.h"
-#include "data/open.h"
+#include "nn/autocast.h"
 #include "nn/displacements.h"
+#include "train/average.h"
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
+#include "train/mix.h"
+#include "train/network_start.h"
 #include "train/run_files.h"
 #include "train/run_progress.h"
 #include "train/shift_learner.h"
+#include "train/training_data.h"
+#include "train/weight_optimiser.h"
 
 namespace fewshift {
 namespace {
@@ -35,45 +39,6 @@ double seconds_since(Clock::time_point then) {
   return std::chrono::duration<double>(Clock::now() - then).count();
 }
 
-int cores() {
-  return std::max(1u, std::thread::hardware_concurrency());
-}
-
-Augment augment_of(const Recipe& recipe, int size) {
-  Augment augment;
-  augment.crop = recipe.crop != "auto" ? recipe.crop : size <= 64 ? "pad" : "random_resized";
-  augment.pad = recipe.pad > 0 ? static_cast<int>(recipe.pad) : std::max(1, size / 8);
-  augment.scale_min = recipe.scale_min;
-  augment.flip = recipe.flip;
-  augment.colour_jitter = recipe.colour_jitter;
-  return augment;
-}
-
-LoaderOptions loading_of(const Recipe& recipe, const Preprocess& preprocess) {
-  LoaderOptions options;
-  options.batch = static_cast<int>(recipe.batch);
-  options.workers = recipe.workers > 0 ? static_cast<int>(recipe.workers) : std::min(4, cores());
-  options.seed = static_cast<uint64_t>(recipe.seed);
-  options.shuffle = true;
-  options.drop_last = true;
-  options.augment = augment_of(recipe, preprocess.size);
-  options.preprocess = preprocess;
-  return options;
-}
-
-Data open(const Recipe& recipe, const Preprocess& preprocess) {
-  DataOptions options;
-  options.seed = static_cast<uint64_t>(recipe.seed);
-  options.val_share = recipe.val_share;
-  options.min_side = decode_min_side(preprocess);
-  options.cache_bytes = static_cast<size_t>(recipe.cache_mb) << 20;
-  Data data = open_data(recipe.data, options);
-  if (!data.train) throw Error(ErrorCode::kNotFound, recipe.data, "has no train/ to train on");
-  if (data.train->size() < 2)
-    throw Error(ErrorCode::kInvalidArgument, recipe.data, "has fewer than two pictures to train on");
-  return data;
-}
-
 class Trainer {
  public:
   Trainer(const Recipe& recipe, const RunFiles& files, TrainObserver& observer, const std::atomic<bool>& stop,
@@ -82,16 +47,23 @@ class Trainer {
         files_(files),
         observer_(observer),
         stop_(stop),
-        size_(recipe.size > 0 ? static_cast<int>(recipe.size) : make_arch(recipe.model).size),
+        size_(recipe.size > 0 ? static_cast<int>(recipe.size) : arch_of(recipe).size),
         preprocess_(default_preprocess(size_)),
-        data_(open(recipe, preprocess_)),
-        network_(make_arch(recipe.model, static_cast<int>(data_.class_names.size())),
+        data_(open_training_data(recipe, preprocess_)),
+        network_(arch_of(recipe, static_cast<int>(data_.class_names.size())),
                  static_cast<uint64_t>(recipe.seed)),
-        loader_(data_.train, loading_of(recipe, preprocess_)),
+        loader_(data_.train, loader_options(recipe, preprocess_)),
         batches_(static_cast<int64_t>(loader_.batches())),
-        learner_(network_, recipe, recipe.epochs * batches_),
-        optimiser_(parameter_groups(), torch::optim::SGDOptions(recipe.learning_rate)) {
-    start_shifts(resumed);
+        frozen_steps_(recipe.freeze_body * batches_),
+        learner_(network_, recipe, recipe.epochs * batches_ - frozen_steps_),
+        optimiser_(network_, recipe),
+        class_weights_(class_weights(recipe, data_)) {
+    count(network_->arch(), size_);  // refuses a size that the network cannot see
+    first_words_ = start_network(recipe, data_.class_names, resumed, network_);
+    if (recipe_.ema > 0) {
+      average_ = Network(network_->arch(), static_cast<uint64_t>(recipe.seed));
+      average_->eval();
+    }
   }
 
   void resume() {
@@ -103,12 +75,13 @@ class Trainer {
         throw Error(ErrorCode::kCorrupt, where,
                     "is of the model " + state.metadata.at("model") + ", not " + recipe_.model);
       }
-      if (state.metadata.at("data") != data_fingerprint()) {
+      if (state.metadata.at("data") != data_fingerprint(data_)) {
         throw Error(ErrorCode::kInvalidArgument, "--data " + recipe_.data,
                     "its pictures or classes are not those that the run began with");
       }
       take_network(state, "network.", where, network_);
-      take_optimiser(state);
+      if (average_) take_network(state, "average.", where, average_);
+      optimiser_.take(state, "optimiser.");
       std::map<std::string, torch::Tensor> shifts;
       for (const auto& [name, raw] : state.tensors) {
         if (name.starts_with("learner.")) shifts[name.substr(8)] = from_raw(raw);
@@ -126,47 +99,17 @@ class Trainer {
 
   TrainResult run() {
     describe();
-    if (progress_.epoch >= recipe_.epochs) say("this run has finished already");
+    if (finished()) say("this run has finished already");
     last_save_ = Clock::now();
     bool interrupted = false;
-    while (progress_.epoch < recipe_.epochs && !interrupted) interrupted = !run_epoch();
+    while (!finished() && !interrupted) interrupted = !run_epoch();
     return {interrupted, progress_.epoch, progress_.best_top1, shift_sparsity(network_)};
   }
 
  private:
-  // Weights decay; batch norm and biases do not; displacements are the learner's.
-  std::vector<torch::optim::OptimizerParamGroup> parameter_groups() {
-    std::vector<torch::Tensor> decayed, plain;
-    for (const auto& item : network_->named_parameters()) {
-      if (item.key().ends_with(".displacement")) continue;
-      (item.value().dim() > 1 ? decayed : plain).push_back(item.value());
-    }
-    const auto options =
-        torch::optim::SGDOptions(recipe_.learning_rate).momentum(recipe_.momentum).nesterov(true);
-    auto with_decay = torch::optim::SGDOptions(options).weight_decay(recipe_.weight_decay);
-    std::vector<torch::optim::OptimizerParamGroup> groups;
-    groups.emplace_back(decayed, std::make_unique<torch::optim::SGDOptions>(with_decay));
-    groups.emplace_back(plain, std::make_unique<torch::optim::SGDOptions>(options));
-    return groups;
-  }
-
-  void start_shifts(bool resumed) {
-    if (recipe_.shift == "ssl") {
-      start_displacements(network_, recipe_.start, recipe_.reach, static_cast<uint64_t>(recipe_.seed));
-      return;
-    }
-    std::vector<double> shares(network_->shifts().size(), std::max(0.0, recipe_.sparsity));
-    if (!recipe_.shift_from.empty() && !resumed) {  // a resumed run has them in its state
-      const TrainedModel model = load_model(recipe_.shift_from);
-      shares = layer_sparsity(model.network);
-      if (shares.size() != network_->shifts().size()) {
-        throw Error(ErrorCode::kInvalidArgument, "--shift-from " + recipe_.shift_from,
-                    "has " + std::to_string(shares.size()) + " shift layers, " + recipe_.model + " has " +
-                        std::to_string(network_->shifts().size()));
-      }
-    }
-    fix_random_shifts(network_, shares, static_cast<uint64_t>(recipe_.seed));
-  }
+  bool finished() const { return progress_.stopped || progress_.epoch >= recipe_.epochs; }
+  // The network that is validated and kept.
+  Network& kept() { return average_ ? average_ : network_; }
 
   void describe() {
     std::string line = recipe_.data + ": " + data_.format + ", " + std::to_string(data_.class_names.size()) +
@@ -175,6 +118,7 @@ class Trainer {
     if (data_.val_from_train) line += " (a tenth or so of train/, by seed)";
     if (data_.test) line += ", test " + std::to_string(data_.test->size());
     say(line);
+    if (!first_words_.empty()) say(first_words_);
   }
 
   void say(const std::string& line) {
@@ -193,7 +137,7 @@ class Trainer {
   }
 
   bool run_epoch() {  // false: interrupted, and saved
-    network_->train();
+    freeze_body(recipe_, progress_.epoch < recipe_.freeze_body, network_);
     loader_.start(static_cast<uint64_t>(progress_.epoch), static_cast<size_t>(progress_.batch));
     const auto began = Clock::now();
     const int64_t seen_before = progress_.seen;
@@ -222,21 +166,26 @@ class Trainer {
     torch::manual_seed(
         Random{static_cast<uint64_t>(recipe_.seed), 0xD20, static_cast<uint64_t>(progress_.step)}.next());
     const double rate = learning_rate();
-    for (auto& group : optimiser_.param_groups()) group.options().set_lr(rate);
-    learner_.before_step(progress_.step);
-    const torch::Tensor labels = labels_tensor(batch);
-    const torch::Tensor logits = network_->forward(images_tensor(batch, size_));
-    const torch::Tensor loss =
-        torch::cross_entropy_loss(logits, labels, {}, at::Reduction::Mean, -100, recipe_.label_smoothing);
+    const int64_t shift_step = progress_.step - frozen_steps_;
+    if (shift_step >= 0) learner_.before_step(shift_step);
+    const Mixed mixed = mix(images_tensor(batch, size_), labels_tensor(batch), recipe_.mixup, recipe_.cutmix);
+    const torch::Tensor logits = forward(mixed.images);
+    const torch::Tensor loss = mixed_loss(logits, mixed, class_weights_, recipe_.label_smoothing);
     const double value = loss.item<double>();
     if (!std::isfinite(value)) fail_numeric(value);
     optimiser_.zero_grad();
     loss.backward();
-    learner_.after_step(progress_.step, rate);
-    optimiser_.step();
+    if (shift_step >= 0) learner_.after_step(shift_step, rate);
+    optimiser_.step(rate);
+    if (average_) update_average(network_, recipe_.ema, progress_.step, average_);
     progress_.loss_sum += value * static_cast<double>(batch.size);
-    progress_.right += (logits.argmax(1) == labels).sum().item<int64_t>();
+    progress_.right += (logits.argmax(1) == mixed.main_labels()).sum().item<int64_t>();
     progress_.seen += batch.size;
+  }
+
+  torch::Tensor forward(const torch::Tensor& images) {
+    const Autocast autocast(recipe_.precision == "bf16");
+    return network_->forward(images).to(torch::kFloat);
   }
 
   [[noreturn]] void fail_numeric(double value) {
@@ -284,7 +233,7 @@ class Trainer {
     options.preprocess = preprocess_;
     options.workers = std::min(4, cores());
     try {
-      const Evaluation val = evaluate(network_, data_.val, options);
+      const Evaluation val = evaluate(kept(), data_.val, options);
       if (!std::isfinite(val.loss)) fail_numeric(val.loss);
       report.val_loss = val.loss;
       report.val_top1 = val.top1;
@@ -319,6 +268,8 @@ class Trainer {
     // for.
     report.best = !data_.val || !progress_.best_settled || report.val_top1 > progress_.best_top1;
     if (report.best) progress_.best_top1 = report.val_top1;
+    progress_.since_best = report.best ? 0 : progress_.since_best + 1;
+    progress_.stopped = recipe_.patience > 0 && progress_.since_best >= recipe_.patience;
     progress_.best_settled = learner_.settled();
     ++progress_.epoch;
     progress_.batch = 0;
@@ -326,6 +277,9 @@ class Trainer {
     progress_.right = progress_.seen = 0;
     save_epoch(report);
     observer_.on_epoch(report);
+    if (progress_.stopped && progress_.epoch < recipe_.epochs) {
+      say("stopped early: no better epoch since epoch " + std::to_string(report.epoch - recipe_.patience));
+    }
   }
 
   void name_broken() {
@@ -349,57 +303,32 @@ class Trainer {
       line["val_images"] = report.val_images;
     }
     progress_.metrics += line.dump() + "\n";
-    ModelInfo info{recipe_.model, data_.class_names, preprocess_, {}};
+    ModelInfo info{recipe_.model, recipe_.shift, data_.class_names, preprocess_, {}};
     info.notes["epoch"] = std::to_string(report.epoch);
     info.notes["seed"] = std::to_string(recipe_.seed);
-    info.notes["shift"] = recipe_.shift;
-    if (data_.val) info.notes["val_top1"] = json(report.val_top1).dump();
-    save_model(files_.last(), network_, info);
-    if (report.best) save_model(files_.best(), network_, info);
+    if (data_.val) {
+      info.notes["val_top1"] = json(report.val_top1).dump();
+      info.notes["val_images"] = std::to_string(report.val_images);
+    }
+    save_model(files_.last(), kept(), info);
+    if (report.best) save_model(files_.best(), kept(), info);
     write_file_atomic(files_.metrics(), progress_.metrics);
     files_.append_log(line.dump());
     save_state();
-  }
-
-  // Classes and labels in their order: what must not change under a run.
-  std::string data_fingerprint() const {
-    uint64_t hash = 1469598103934665603u;  // FNV-1a
-    auto add = [&](uint64_t value) { hash = (hash ^ value) * 1099511628211u; };
-    for (const auto& set : {data_.train, data_.val}) {
-      add(set ? set->size() : 0);
-      for (size_t k = 0; set && k < set->size(); ++k) add(static_cast<uint64_t>(set->label(k)));
-    }
-    return json(data_.class_names).dump(-1, ' ', false, json::error_handler_t::replace) +
-           std::to_string(hash);
   }
 
   void save_state() {
     check_finite();
     SafeTensors state;
     put_network(network_, "network.", state);
-    for (const auto& item : network_->named_parameters()) {
-      const auto found = optimiser_.state().find(item.value().unsafeGetTensorImpl());
-      if (found == optimiser_.state().end()) continue;
-      const auto& sgd = static_cast<torch::optim::SGDParamState&>(*found->second);
-      state.tensors["momentum." + item.key()] = to_raw(sgd.momentum_buffer());
-    }
+    if (average_) put_network(average_, "average.", state);
+    optimiser_.put("optimiser.", state);
     for (const auto& [name, tensor] : learner_.state()) state.tensors["learner." + name] = to_raw(tensor);
     state.metadata["model"] = recipe_.model;
-    state.metadata["data"] = data_fingerprint();
+    state.metadata["data"] = data_fingerprint(data_);
     state.metadata["progress"] = to_json(progress_);
     write_safetensors(files_.state(), state);
     last_save_ = Clock::now();
-  }
-
-  void take_optimiser(const SafeTensors& state) {
-    for (const auto& item : network_->named_parameters()) {
-      const auto found = state.tensors.find("momentum." + item.key());
-      if (found == state.tensors.end()) continue;
-      auto sgd = std::make_unique<torch::optim::SGDParamState>();
-      // In the parameter's own memory layout, as an uninterrupted run would have it.
-      sgd->momentum_buffer(torch::empty_like(item.value()).copy_(from_raw(found->second)));
-      optimiser_.state()[item.value().unsafeGetTensorImpl()] = std::move(sgd);
-    }
   }
 
   Recipe recipe_;
@@ -411,9 +340,12 @@ class Trainer {
   Data data_;
   Network network_;
   Loader loader_;
-  int64_t batches_;
+  int64_t batches_, frozen_steps_;
   ShiftLearner learner_;
-  torch::optim::SGD optimiser_;
+  WeightOptimiser optimiser_;
+  torch::Tensor class_weights_;
+  Network average_{nullptr};  // with train.ema
+  std::string first_words_;
   RunProgress progress_;
   std::map<std::string, std::string> broken_;
   std::set<std::string> named_;
@@ -423,11 +355,10 @@ class Trainer {
 
 }  // namespace
 
-Recipe read_run_recipe(const std::filesystem::path& run) {
+Recipe read_run_recipe(const std::filesystem::path& run, const std::string& where) {
   const RunFiles files(run);
   if (!std::filesystem::exists(files.config())) {
-    throw Error(ErrorCode::kNotFound, "--resume " + run.string(),
-                "there is no run to resume: it has no config.toml");
+    throw Error(ErrorCode::kNotFound, where, "there is no run: it has no config.toml");
   }
   Recipe recipe;
   read_recipe(files.config(), recipe);
@@ -437,8 +368,7 @@ Recipe read_run_recipe(const std::filesystem::path& run) {
 TrainResult train(const Recipe& given, const std::filesystem::path& run, bool resume, TrainObserver& observer,
                   const std::atomic<bool>& stop) {
   check_recipe(given);
-  Recipe recipe = given;
-  if (recipe.threads == 0) recipe.threads = cores();  // written down, so that a resumed run has as many
+  const Recipe recipe = resolved(given);  // and written down, so that a resumed run has the same
   at::set_num_threads(static_cast<int>(recipe.threads));
   const RunFiles files(run);
   if (!resume && std::filesystem::exists(files.config())) files.create();  // refuses, before any work

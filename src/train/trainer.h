@@ -53,7 +53,7 @@ struct TrainResult {
 TrainResult train(const Recipe& recipe, const std::filesystem::path& run, bool resume,
                   TrainObserver& observer, const std::atomic<bool>& stop);
 
-// The recipe of an existing run. Throws Error where there is none.
-Recipe read_run_recipe(const std::filesystem::path& run);
+// The recipe of an existing run. Throws Error, naming `where`, if there is none.
+Recipe read_run_recipe(const std::filesystem::path& run, const std::string& where);
 
 }  // namespace fewshift

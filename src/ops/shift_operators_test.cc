@@ -1,7 +1,5 @@
-// The shift operator against the plain reference, on random shapes, in every type and layout, and at the
+// The shift operators against their plain references, on random shapes, in every type and layout, and at the
 // edges. SPDX-License-Identifier: Apache-2.0
-#include "ops/sparse_shift.h"
-
 #include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
@@ -9,12 +7,29 @@
 #include <limits>
 
 #include "core/random.h"
-#include "ops/sparse_shift_ref.h"
+#include "ops/active_shift.h"
+#include "ops/shift_gradients.h"
+#include "ops/shift_ref.h"
+#include "ops/sparse_shift.h"
 
 namespace fewshift {
 namespace {
 
 using torch::Tensor;
+
+struct Operator {
+  const char* name;
+  Tensor (*shift)(const Tensor& x, const Tensor& displacement, int64_t stride);
+  Tensor (*reference)(const Tensor& x, const Tensor& displacement, int64_t stride);
+  bool exact;  // it moves numbers and computes none
+};
+
+const Operator kSparse = {"sparse_shift", sparse_shift, reference::sparse_shift, true};
+const Operator kActive = {"active_shift", active_shift, reference::bilinear_shift, false};
+
+class Shift : public testing::TestWithParam<Operator> {};
+INSTANTIATE_TEST_SUITE_P(Operators, Shift, testing::Values(kSparse, kActive),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 struct Case {
   int64_t N, C, H, W, stride;
@@ -59,25 +74,38 @@ std::string name(const Case& c) {
   return out.str();
 }
 
-TEST(SparseShift, ForwardIsTheReferenceExactly) {
+// Equal, or for what computes, within the rounding of the type.
+void expect_close(const Tensor& is, const Tensor& should, bool exact, const Case& c) {
+  const Tensor actual = is.to(torch::kDouble);
+  if (exact) {
+    ASSERT_TRUE(torch::equal(actual, should)) << name(c);
+    return;
+  }
+  const double rounding = c.type == torch::kDouble ? 1e-13 : c.type == torch::kFloat ? 1e-6 : 4e-3;
+  ASSERT_TRUE(torch::allclose(actual, should, rounding, 4 * rounding)) << name(c);
+}
+
+TEST_P(Shift, ForwardIsTheReference) {
   torch::manual_seed(1);
   Random random{1};
   for (int k = 0; k < 300; ++k) {
     const Case c = random_case(random);
     const Tensor x = input(c), u = displacements(c);
-    const Tensor y = sparse_shift(x, u, c.stride);
+    const Tensor y = GetParam().shift(x, u, c.stride);
     EXPECT_EQ(y.scalar_type(), c.type);
-    ASSERT_TRUE(torch::equal(y.to(torch::kDouble), reference::sparse_shift(x, u, c.stride))) << name(c);
+    expect_close(y, GetParam().reference(x, u, c.stride), GetParam().exact, c);
   }
 }
 
-TEST(SparseShift, KeepsTheMemoryLayout) {
+TEST_P(Shift, KeepsTheMemoryLayout) {
   const Tensor x = torch::randn({2, 5, 6, 7});
   const Tensor u = torch::randn({5, 2});
-  EXPECT_TRUE(sparse_shift(x, u).is_contiguous());
-  EXPECT_TRUE(sparse_shift(x.contiguous(at::MemoryFormat::ChannelsLast), u)
+  EXPECT_TRUE(GetParam().shift(x, u, 1).is_contiguous());
+  EXPECT_TRUE(GetParam()
+                  .shift(x.contiguous(at::MemoryFormat::ChannelsLast), u, 1)
                   .is_contiguous(at::MemoryFormat::ChannelsLast));
-  EXPECT_TRUE(sparse_shift(x.contiguous(at::MemoryFormat::ChannelsLast), u, 2)
+  EXPECT_TRUE(GetParam()
+                  .shift(x.contiguous(at::MemoryFormat::ChannelsLast), u, 2)
                   .is_contiguous(at::MemoryFormat::ChannelsLast));
 }
 
@@ -93,47 +121,52 @@ TEST(SparseShift, RoundsHalvesToEven) {
   EXPECT_EQ(first(-1.5), 1);
 }
 
-TEST(SparseShift, BeyondTheImageIsZero) {
+TEST(ActiveShift, OnWholePixelsIsTheSparseShift) {
+  torch::manual_seed(5);
+  const Tensor x = torch::randn({2, 9, 7, 6}), u = (torch::randn({9, 2}) * 3).round();
+  EXPECT_TRUE(torch::equal(active_shift(x, u), sparse_shift(x, u)));
+  EXPECT_TRUE(torch::equal(active_shift(x, u, 2), sparse_shift(x, u, 2)));
+}
+
+TEST(ActiveShift, BetweenPixelsIsTheirMean) {
+  const Tensor x = torch::arange(7, torch::kFloat).view({1, 1, 1, 7});
+  const Tensor y = active_shift(x, torch::tensor({{0.0, 0.5}}, torch::kFloat));
+  EXPECT_TRUE(torch::equal(y.flatten(), torch::tensor({0.5f, 1.5f, 2.5f, 3.5f, 4.5f, 5.5f, 3.0f})));
+}
+
+TEST_P(Shift, BeyondTheImageIsZero) {
   for (const auto format : {at::MemoryFormat::Contiguous, at::MemoryFormat::ChannelsLast}) {
     const Tensor x = torch::ones({1, 4, 5, 5}).contiguous(format);
     const double inf = std::numeric_limits<double>::infinity();
     const Tensor u =
         torch::tensor({{5.0, 0.0}, {0.0, -5.0}, {1e30, 0.0}, {0.0, inf}}, torch::kFloat).requires_grad_();
-    const Tensor y = sparse_shift(x, u);
+    const Tensor y = GetParam().shift(x, u, 1);
     EXPECT_EQ(y.abs().sum().item<float>(), 0);
     y.sum().backward();
     EXPECT_FALSE(u.grad().isnan().any().item<bool>());
   }
 }
 
-// Whatever moved where: <shift(x), g> = <x, adjoint(g)>, by the reference's own forward.
-TEST(SparseShift, GradientOfTheInputIsTheExactAdjoint) {
+// <shift(x), g> = <x, adjoint(g)>, spelled out: the operator as a matrix, one column for each pixel of x.
+TEST_P(Shift, GradientOfTheInputIsTheAdjoint) {
   torch::manual_seed(2);
   Random random{2};
-  for (int k = 0; k < 200; ++k) {
-    Case c = random_case(random);
+  for (int k = 0; k < 100; ++k) {
+    const Case c = random_case(random);
     const Tensor x = input(c).requires_grad_(), u = displacements(c);
-    const Tensor y = sparse_shift(x, u, c.stride);
+    const Tensor y = GetParam().shift(x, u, c.stride);
     const Tensor g = torch::randn(y.sizes(), torch::kDouble).to(c.type);
     y.backward(g);
-    // The adjoint, spelled out: every output hands its gradient to the one input that it read.
-    Tensor expected = torch::zeros({c.N, c.C, c.H, c.W}, torch::kDouble);
-    const Tensor index =
-        torch::arange(c.H * c.W, torch::kDouble).view({1, 1, c.H, c.W}).expand({1, c.C, c.H, c.W}) + 1;
-    const Tensor read = reference::sparse_shift(index, u, c.stride).to(torch::kLong);  // 0: outside
-    for (int64_t n = 0; n < c.N; ++n) {
-      for (int64_t ch = 0; ch < c.C; ++ch) {
-        Tensor flat = torch::zeros({c.H * c.W + 1}, torch::kDouble);
-        flat.index_add_(0, read[0][ch].flatten(), g[n][ch].flatten().to(torch::kDouble));
-        expected[n][ch] = flat.slice(0, 1).view({c.H, c.W});
-      }
-    }
-    ASSERT_TRUE(torch::equal(x.grad().to(torch::kDouble), expected)) << name(c);
+    const int64_t pixels = c.H * c.W;
+    const Tensor units = torch::eye(pixels).view({pixels, 1, c.H, c.W}).expand({pixels, c.C, c.H, c.W});
+    const Tensor columns = GetParam().reference(units, u, c.stride);
+    const Tensor expected = torch::einsum("pcij,ncij->ncp", {columns, g.to(torch::kDouble)});
+    expect_close(x.grad(), expected.view({c.N, c.C, c.H, c.W}), GetParam().exact, c);
   }
 }
 
 // The displacement's gradient against central differences of bilinear interpolation, away from the kinks.
-TEST(SparseShift, GradientOfTheDisplacementIsThatOfBilinearInterpolation) {
+TEST_P(Shift, GradientOfTheDisplacementIsThatOfBilinearInterpolation) {
   torch::manual_seed(3);
   Random random{3};
   for (int k = 0; k < 60; ++k) {
@@ -144,7 +177,7 @@ TEST(SparseShift, GradientOfTheDisplacementIsThatOfBilinearInterpolation) {
     const Tensor fraction = u - u.floor();
     u = u.floor() + fraction.clamp(0.1, 0.9);
     Tensor learned = u.to(c.type == torch::kDouble ? torch::kDouble : torch::kFloat).requires_grad_();
-    const Tensor y = sparse_shift(x, learned, c.stride);
+    const Tensor y = GetParam().shift(x, learned, c.stride);
     const Tensor g = torch::randn(y.sizes(), torch::kDouble).to(c.type);
     y.backward(g);
     const Tensor base = learned.detach().to(torch::kDouble);
@@ -164,50 +197,50 @@ TEST(SparseShift, GradientOfTheDisplacementIsThatOfBilinearInterpolation) {
   }
 }
 
-TEST(SparseShift, ResultsDoNotDependOnThreads) {
+TEST(ShiftGradDisplacement, DoesNotDependOnThreads) {
   torch::manual_seed(4);
   const Tensor x = torch::randn({6, 33, 9, 10}).contiguous(at::MemoryFormat::ChannelsLast);
   const Tensor u = torch::randn({33, 2}) * 2, g = torch::randn({6, 33, 9, 10});
   const int before = at::get_num_threads();
   at::set_num_threads(1);
-  const Tensor one = sparse_shift_grad_displacement(g, x, u, 1);
+  const Tensor one = shift_grad_displacement(g, x, u, 1);
   at::set_num_threads(3);
-  const Tensor three = sparse_shift_grad_displacement(g, x, u, 1);
+  const Tensor three = shift_grad_displacement(g, x, u, 1);
   at::set_num_threads(before);
   EXPECT_TRUE(torch::equal(one, three));
 }
 
-TEST(SparseShift, FrozenDisplacementsGetNoGradient) {
+TEST_P(Shift, FrozenDisplacementsGetNoGradient) {
   const Tensor x = torch::randn({1, 3, 4, 4}).requires_grad_(), u = torch::randn({3, 2});
-  sparse_shift(x, u).sum().backward();
+  GetParam().shift(x, u, 1).sum().backward();
   EXPECT_TRUE(x.grad().defined());
   EXPECT_FALSE(u.grad().defined());
 }
 
-TEST(SparseShift, EmptyBatches) {
+TEST_P(Shift, EmptyBatches) {
   const Tensor u = torch::zeros({3, 2}).requires_grad_();
-  const Tensor y = sparse_shift(torch::zeros({0, 3, 4, 4}), u, 2);
+  const Tensor y = GetParam().shift(torch::zeros({0, 3, 4, 4}), u, 2);
   EXPECT_EQ(y.sizes(), (std::vector<int64_t>{0, 3, 2, 2}));
   y.sum().backward();
   EXPECT_EQ(u.grad().abs().sum().item<float>(), 0);
 }
 
-TEST(SparseShift, RefusesWhatItCannotDo) {
+TEST_P(Shift, RefusesWhatItCannotDo) {
   const Tensor x = torch::zeros({1, 3, 4, 4}), u = torch::zeros({3, 2});
-  EXPECT_THROW(sparse_shift(x[0], u), c10::Error);
-  EXPECT_THROW(sparse_shift(x, torch::zeros({4, 2})), c10::Error);
-  EXPECT_THROW(sparse_shift(x, torch::zeros({3, 3})), c10::Error);
-  EXPECT_THROW(sparse_shift(x, u, 3), c10::Error);
-  EXPECT_THROW(sparse_shift(x, u, 0), c10::Error);
-  EXPECT_THROW(sparse_shift(x.to(torch::kInt), u), c10::Error);
-  EXPECT_THROW(sparse_shift(x, u.to(torch::kInt)), c10::Error);
+  EXPECT_THROW(GetParam().shift(x[0], u, 1), c10::Error);
+  EXPECT_THROW(GetParam().shift(x, torch::zeros({4, 2}), 1), c10::Error);
+  EXPECT_THROW(GetParam().shift(x, torch::zeros({3, 3}), 1), c10::Error);
+  EXPECT_THROW(GetParam().shift(x, u, 3), c10::Error);
+  EXPECT_THROW(GetParam().shift(x, u, 0), c10::Error);
+  EXPECT_THROW(GetParam().shift(x.to(torch::kInt), u, 1), c10::Error);
+  EXPECT_THROW(GetParam().shift(x, u.to(torch::kInt), 1), c10::Error);
 }
 
-TEST(SparseShift, UnderAutocastKeepsTypes) {
+TEST_P(Shift, UnderAutocastKeepsTypes) {
   at::autocast::set_autocast_enabled(at::kCPU, true);
-  const Tensor y = sparse_shift(torch::ones({1, 3, 4, 4}), torch::zeros({3, 2}));
-  const Tensor z = sparse_shift(torch::ones({1, 3, 4, 4}, torch::kBFloat16),
-                                torch::zeros({3, 2}, torch::kBFloat16).to(torch::kFloat));
+  const Tensor y = GetParam().shift(torch::ones({1, 3, 4, 4}), torch::zeros({3, 2}), 1);
+  const Tensor z = GetParam().shift(torch::ones({1, 3, 4, 4}, torch::kBFloat16),
+                                    torch::zeros({3, 2}, torch::kBFloat16).to(torch::kFloat), 1);
   at::autocast::set_autocast_enabled(at::kCPU, false);
   EXPECT_EQ(y.scalar_type(), torch::kFloat);
   EXPECT_EQ(z.scalar_type(), torch::kBFloat16);

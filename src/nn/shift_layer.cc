@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "nn/sparse_shift.h"
+#include "nn/shift_layer.h"
 
+#include "ops/active_shift.h"
 #include "ops/sparse_shift.h"
 
 namespace fewshift {
 
-SparseShiftImpl::SparseShiftImpl(int64_t channels, int64_t stride_)
+ShiftLayerImpl::ShiftLayerImpl(int64_t channels, int64_t stride_, bool interpolated_)
     : displacement(register_parameter("displacement", torch::zeros({channels, 2}))),
       start(register_buffer("start", torch::zeros({channels, 2}))),
-      stride(stride_) {}
+      stride(stride_),
+      interpolated(interpolated_) {}
 
-torch::Tensor SparseShiftImpl::forward(const torch::Tensor& x) {
-  const torch::Tensor y = sparse_shift(x, displacement, stride);
+torch::Tensor ShiftLayerImpl::forward(const torch::Tensor& x) {
+  const torch::Tensor y =
+      interpolated ? active_shift(x, displacement, stride) : sparse_shift(x, displacement, stride);
   if (removal_cost.defined() && y.requires_grad()) {
     using torch::indexing::None;
     using torch::indexing::Slice;
@@ -26,11 +29,11 @@ torch::Tensor SparseShiftImpl::forward(const torch::Tensor& x) {
   return y;
 }
 
-torch::Tensor SparseShiftImpl::shifts() const {
+torch::Tensor ShiftLayerImpl::shifts() const {
   return displacement.detach().round().to(torch::kLong);
 }
 
-torch::Tensor SparseShiftImpl::penalty() const {
+torch::Tensor ShiftLayerImpl::penalty() const {
   return displacement.abs().sum();
 }
 

@@ -1,0 +1,92 @@
+// The command line: a table of commands, and the one place where errors become text and exit codes.
+// SPDX-License-Identifier: Apache-2.0
+#include <malloc.h>
+
+#include <filesystem>
+#include <iostream>
+#include <map>
+#include <new>
+
+#include "cli/commands.h"
+#include "cli/program.h"
+#include "core/error.h"
+
+#include <c10/util/Exception.h>
+
+namespace fewshift::cli {
+namespace {
+
+struct Row {
+  const char* name;
+  const char* summary;
+  Action (*declare)(CLI::App&);
+};
+
+const Row kCommands[] = {
+    {"models", "List the networks: parameters and multiply-adds", models_command},
+    {"train", "Train a network on a folder of labelled pictures", train_command},
+    {"eval", "Measure a trained network on test pictures", eval_command},
+    {"predict", "Name what is in pictures", predict_command},
+    {"compare", "Set runs side by side, the seeds of a recipe in one row", compare_command},
+    {"inspect", "Show a network's layers and the shifts it learned", inspect_command},
+    {"bench", "Measure training speed", bench_command},
+};
+
+const char* const kFooter =
+    "Examples:\n"
+    "  fewshift train --model fenet_cifar_0.5 --data my_pictures --size 64 --out runs/first\n"
+    "  fewshift predict runs/first photo.jpg\n"
+    "  fewshift inspect runs/first\n"
+    "my_pictures holds train/CLASS/*.jpg and, if you have them, val/CLASS and test/CLASS.\n"
+    "`fewshift COMMAND --help` explains each. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted "
+    "and saved.";
+
+int fail(const std::string& message) {
+  std::cerr << "fewshift: " << message.substr(0, message.find('\n')) << '\n';
+  return kFailed;
+}
+
+int run(const Action& action) {
+  try {
+    return action();
+  } catch (const Error& error) {
+    return fail(error.what());
+  } catch (const c10::Error& error) {
+    return fail(error.what_without_backtrace());
+  } catch (const std::filesystem::filesystem_error& error) {
+    return fail(error.path1().string() + ": " + error.code().message());
+  } catch (const std::bad_alloc&) {
+    return fail("out of memory: try a smaller --batch or --size");
+  } catch (const std::exception& error) {
+    return fail(error.what());
+  }
+}
+
+}  // namespace
+
+int program(int argc, char** argv) {
+  // Activations are tens of megabytes and come and go at every step: keep them, rather than ask the system
+  // for fresh, unmapped pages each time.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 2'000'000'000);
+
+  CLI::App app("fewshift: convolutional networks that see with a few learned shifts", "fewshift");
+  app.footer(kFooter);
+  app.set_version_flag("--version", "fewshift 0.1.0");
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(34);
+  std::map<CLI::App*, Action> actions;
+  for (const Row& row : kCommands) {
+    CLI::App* command = app.add_subcommand(row.name, row.summary);
+    command->get_formatter()->column_width(34);
+    actions[command] = row.declare(*command);
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kDone : kUsage;
+  }
+  return run(actions.at(app.get_subcommands().front()));
+}
+
+}  // namespace fewshift::cli

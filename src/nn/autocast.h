@@ -1,0 +1,28 @@
+// Mixed precision on the CPU.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <ATen/autocast_mode.h>
+
+namespace fewshift {
+
+// While it lives, and if `on`, convolutions and matrix products run in bfloat16; weights stay float32.
+class Autocast {
+ public:
+  explicit Autocast(bool on) : on_(on) {
+    if (!on_) return;
+    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+    at::autocast::set_autocast_enabled(at::kCPU, true);
+  }
+  ~Autocast() {
+    if (!on_) return;
+    at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(at::kCPU, false);
+  }
+  Autocast(const Autocast&) = delete;
+  Autocast& operator=(const Autocast&) = delete;
+
+ private:
+  bool on_;
+};
+
+}  // namespace fewshift

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nn/conv_norm.h"
+
+#include <limits>
+
+#include "ops/norm_relu_shift.h"
+
+namespace fewshift {
+namespace {
+
+using torch::Tensor;
+namespace nn = torch::nn;
+
+bool g_fused = true;
+
+bool fusable(const Tensor& h, Activation activation) {
+  const bool relu = activation == Activation::kRelu || activation == Activation::kRelu6;
+  return g_fused && relu && h.scalar_type() == torch::kFloat && h.device().is_cpu() &&
+         h.is_contiguous(at::MemoryFormat::ChannelsLast);
+}
+
+bool fusable(const ShiftLayer& shift) {
+  return shift && !shift->removal_cost.defined() && !shift->interpolated;
+}
+
+Tensor norm_relu_shift(nn::BatchNorm2dImpl& norm, const Tensor& h, const ShiftLayer& shift,
+                       Activation activation) {
+  Tensor mean = norm.running_mean, variance = norm.running_var;
+  if (norm.is_training()) {
+    torch::NoGradGuard no_grad;
+    std::tie(mean, variance) = channel_moments(h);
+    const double momentum = *norm.options.momentum(), pixels = h.numel() / h.size(1);
+    norm.num_batches_tracked.add_(1);
+    norm.running_mean.lerp_(mean, momentum);
+    norm.running_var.lerp_(variance * (pixels / std::max(1.0, pixels - 1)), momentum);
+  }
+  return fewshift::norm_relu_shift(
+      h, norm.weight, norm.bias, mean, variance, norm.is_training(), norm.options.eps(),
+      shift ? shift->displacement : Tensor(), shift ? shift->stride : 1,
+      activation == Activation::kRelu6 ? 6 : std::numeric_limits<double>::infinity());
+}
+
+}  // namespace
+
+void set_fused(bool fused) {
+  g_fused = fused;
+}
+
+Tensor activate(const Tensor& x, Activation activation) {
+  switch (activation) {
+    case Activation::kNone:
+      return x;
+    case Activation::kRelu:
+      return torch::relu(x);
+    case Activation::kRelu6:
+      return torch::clamp(x, 0, 6);
+    case Activation::kGelu:
+      return torch::gelu(x);
+  }
+  return x;
+}
+
+ConvNormImpl::ConvNormImpl(const ConvBn& unit) : activation(unit.activation) {
+  conv = register_module("conv", nn::Conv2d(nn::Conv2dOptions(unit.in, unit.out, unit.kernel)
+                                                .stride(unit.stride)
+                                                .padding(unit.pad())
+                                                .groups(unit.groups)
+                                                .bias(false)));
+  norm = register_module("norm", nn::BatchNorm2d(unit.out));
+}
+
+Tensor ConvNormImpl::forward_shift(const Tensor& x, const ShiftLayer& shift) {
+  const Tensor h = conv(x);
+  if (fusable(h, activation) && fusable(shift)) return norm_relu_shift(*norm, h, shift, activation);
+  const Tensor z =
+      fusable(h, activation) ? norm_relu_shift(*norm, h, nullptr, activation) : activate(norm(h), activation);
+  return shift ? ShiftLayer(shift)->forward(z) : z;
+}
+
+}  // namespace fewshift

@@ -1,0 +1,29 @@
+// Convolution, batch norm, activation and shift: what every unit is made of.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <torch/torch.h>
+
+#include "arch/arch.h"
+#include "nn/shift_layer.h"
+
+namespace fewshift {
+
+torch::Tensor activate(const torch::Tensor& x, Activation activation);
+
+struct ConvNormImpl : torch::nn::Module {
+  explicit ConvNormImpl(const ConvBn& unit);
+  torch::Tensor forward(const torch::Tensor& x) { return forward_shift(x, nullptr); }
+  // A sparse shift behind it where `shift` is one. ReLU and shift run as one operator with batch norm where
+  // there is one (float32, channels_last, CPU).
+  torch::Tensor forward_shift(const torch::Tensor& x, const ShiftLayer& shift);
+
+  torch::nn::Conv2d conv{nullptr};
+  torch::nn::BatchNorm2d norm{nullptr};
+  Activation activation;
+};
+TORCH_MODULE(ConvNorm);
+
+// Whether forward_shift may use the one operator (default). For comparing the two.
+void set_fused(bool fused);
+
+}  // namespace fewshift

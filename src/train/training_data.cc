@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/training_data.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "core/cores.h"
+#include "core/error.h"
+
+namespace fewshift {
+namespace {
+
+using nlohmann::json;
+
+Augment augment_of(const Recipe& recipe, int size) {
+  Augment augment;
+  augment.crop = recipe.crop != "auto" ? recipe.crop : size <= 64 ? "pad" : "random_resized";
+  augment.pad = recipe.pad > 0 ? static_cast<int>(recipe.pad) : std::max(1, size / 8);
+  augment.scale_min = recipe.scale_min;
+  augment.flip = recipe.flip;
+  augment.colour_jitter = recipe.colour_jitter;
+  augment.rand_augment = static_cast<int>(recipe.rand_augment);
+  augment.magnitude = recipe.magnitude;
+  augment.erasing = recipe.erasing;
+  return augment;
+}
+
+}  // namespace
+
+LoaderOptions loader_options(const Recipe& recipe, const Preprocess& preprocess) {
+  LoaderOptions options;
+  options.batch = static_cast<int>(recipe.batch);
+  options.workers = recipe.workers > 0 ? static_cast<int>(recipe.workers) : std::min(4, cores());
+  options.seed = static_cast<uint64_t>(recipe.seed);
+  options.shuffle = true;
+  options.drop_last = true;
+  options.augment = augment_of(recipe, preprocess.size);
+  options.preprocess = preprocess;
+  return options;
+}
+
+Data open_training_data(const Recipe& recipe, const Preprocess& preprocess) {
+  DataOptions options;
+  options.seed = static_cast<uint64_t>(recipe.seed);
+  options.val_share = recipe.val_share;
+  options.min_side = decode_min_side(preprocess);
+  options.cache_bytes = static_cast<size_t>(recipe.cache_mb) << 20;
+  Data data = open_data(recipe.data, options);
+  if (!data.train) throw Error(ErrorCode::kNotFound, recipe.data, "has no train/ to train on");
+  if (data.train->size() < 2)
+    throw Error(ErrorCode::kInvalidArgument, recipe.data, "has fewer than two pictures to train on");
+  if (recipe.patience > 0 && !data.val)
+    throw Error(ErrorCode::kInvalidArgument, "--patience", "needs val/, or data.val_share above 0");
+  return data;
+}
+
+torch::Tensor class_weights(const Recipe& recipe, const Data& data) {
+  if (recipe.class_weights == "none") return {};
+  std::vector<float> pictures(data.class_names.size());
+  for (size_t k = 0; k < data.train->size(); ++k) ++pictures[data.train->label(k)];
+  const float fair = static_cast<float>(data.train->size()) / static_cast<float>(pictures.size());
+  for (float& weight : pictures) weight = weight > 0 ? fair / weight : 1;
+  return torch::tensor(pictures);
+}
+
+std::string data_fingerprint(const Data& data) {
+  uint64_t hash = 1469598103934665603u;  // FNV-1a
+  auto add = [&](uint64_t value) { hash = (hash ^ value) * 1099511628211u; };
+  for (const auto& set : {data.train, data.val}) {
+    add(set ? set->size() : 0);
+    for (size_t k = 0; set && k < set->size(); ++k) add(static_cast<uint64_t>(set->label(k)));
+  }
+  return json(data.class_names).dump(-1, ' ', false, json::error_handler_t::replace) + std::to_string(hash);
+}
+
+}  // namespace fewshift

@@ -1,0 +1,26 @@
+// The pictures of a run, as its recipe wants them.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <torch/torch.h>
+
+#include <string>
+
+#include "data/loader.h"
+#include "data/open.h"
+#include "train/recipe.h"
+
+namespace fewshift {
+
+// Throws Error naming the folder or option: what open_data throws; no train/, or one of less than two
+// pictures; early stopping without val.
+Data open_training_data(const Recipe& recipe, const Preprocess& preprocess);
+
+LoaderOptions loader_options(const Recipe& recipe, const Preprocess& preprocess);
+
+// What each class counts in the loss, [classes], 1 on average over the pictures; undefined: all alike.
+torch::Tensor class_weights(const Recipe& recipe, const Data& data);
+
+// Classes and labels in their order: what must not change under a run.
+std::string data_fingerprint(const Data& data);
+
+}  // namespace fewshift
