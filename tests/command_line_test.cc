@@ -5,10 +5,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
 #include "core/safetensors.h"
+#include "graph/interpreter.h"
+#include "graph/onnx/onnx.h"
+#include "image/decode.h"
+#include "image/preprocess.h"
 #include "road.h"
 
 namespace fewshift::road {
@@ -102,6 +107,44 @@ TEST_F(CommandLineTest, FromPicturesToNames) {
     EXPECT_NEAR(fixed["layers"][k]["shift_sparsity"].get<double>(),
                 description["layers"][k]["shift_sparsity"].get<double>(), 1e-9);
   }
+}
+
+// The ONNX file alone, run by the plain interpreter with the preprocessing that it carries, says what predict
+// says.
+TEST_F(CommandLineTest, AnExportedFileCarriesAllThatItTakes) {
+  const std::string data = pictures("data", 3, 16, 1).string(), file = path("model.onnx");
+  ASSERT_EQ(run(train(data, path("run"))).code, 0);
+  const Outcome exported = run({"export", path("run"), "--out", file});
+  ASSERT_EQ(exported.code, 0) << exported.err;
+  const graph::Graph network = graph::read_onnx(file);
+  const auto names = json::parse(network.metadata.at("class_names"));
+  const Preprocess recipe = preprocess_from_json(network.metadata.at("preprocess"), file);
+  EXPECT_FALSE(json::parse(network.metadata.at("displacements")).empty());
+  const json predictions =
+      json::parse(run({"predict", path("run"), data + "/test", "--json"}).out)["predictions"];
+  for (const json& prediction : predictions) {
+    const int64_t size = recipe.size, pixels = size * size;
+    std::vector<float> picture(3 * pixels);
+    graph::Tensor input{{1, 3, size, size}, std::vector<float>(3 * pixels)};
+    preprocess(load_image(prediction["image"].get<std::string>(), decode_min_side(recipe)), recipe,
+               picture.data());
+    for (int64_t p = 0; p < pixels; ++p) {
+      for (int64_t c = 0; c < 3; ++c) input.values[c * pixels + p] = picture[3 * p + c];
+    }
+    const std::vector<float> logits = graph::interpret(network, input).values;
+    double sum = 0;
+    for (float logit : logits) sum += std::exp(logit);
+    for (const json& named : prediction["classes"]) {
+      const auto k = std::find(names.begin(), names.end(), named["name"]) - names.begin();
+      EXPECT_NEAR(std::exp(logits[k]) / sum, named["score"].get<double>(), 1e-4);
+    }
+  }
+  EXPECT_EQ(run({"export", "--model", "fenet_0.5", "--size", "32", "--out", path("untrained.onnx")}).code, 0);
+  expect_failure(run({"export", "--out", file}), "--model");
+  expect_failure(run({"export", path("nowhere"), "--out", file}), path("nowhere"));
+  expect_failure(run({"export", path("run"), "--out", path("nowhere/model.onnx")}),
+                 path("nowhere/model.onnx"));
+  expect_failure(run({"export", "--model", "fasternet_t0", "--size", "8", "--out", file}), "--size");
 }
 
 TEST_F(CommandLineTest, EverySpatialOperatorTrainsAndIsDescribed) {
@@ -242,7 +285,8 @@ TEST_F(CommandLineTest, BatchesLeftWithOnePictureOrNoneAreNoEnd) {
 TEST_F(CommandLineTest, HelpAndUsage) {
   const Outcome help = run({"--help"});
   EXPECT_EQ(help.code, 0);
-  for (const char* command : {"models", "train", "eval", "compare", "predict", "inspect", "bench"}) {
+  for (const char* command :
+       {"models", "train", "eval", "compare", "predict", "inspect", "export", "bench"}) {
     EXPECT_NE(help.out.find(command), std::string::npos);
     EXPECT_EQ(run({command, "--help"}).code, 0) << command;
   }

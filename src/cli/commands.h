@@ -18,6 +18,7 @@ Action eval_command(CLI::App& command);
 Action predict_command(CLI::App& command);
 Action compare_command(CLI::App& command);
 Action inspect_command(CLI::App& command);
+Action export_command(CLI::App& command);
 Action bench_command(CLI::App& command);
 
 }  // namespace fewshift::cli

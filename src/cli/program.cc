@@ -29,6 +29,7 @@ const Row kCommands[] = {
     {"predict", "Name what is in pictures", predict_command},
     {"compare", "Set runs side by side, the seeds of a recipe in one row", compare_command},
     {"inspect", "Show a network's layers and the shifts it learned", inspect_command},
+    {"export", "Write a trained network as one ONNX file", export_command},
     {"bench", "Measure training speed", bench_command},
 };
 

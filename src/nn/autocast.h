@@ -5,6 +5,15 @@
 
 namespace fewshift {
 
+// Whether the processor has instructions for it, as far as can be told: elsewhere LibTorch emulates them.
+inline bool multiplies_bfloat16() {
+#ifdef __x86_64__
+  return __builtin_cpu_supports("avx512bf16");  // what has AMX has it too
+#else
+  return true;
+#endif
+}
+
 // While it lives, and if `on`, convolutions and matrix products run in bfloat16; weights stay float32.
 class Autocast {
  public:

@@ -119,6 +119,9 @@ class Trainer {
     if (data_.test) line += ", test " + std::to_string(data_.test->size());
     say(line);
     if (!first_words_.empty()) say(first_words_);
+    if (recipe_.precision == "bf16" && !multiplies_bfloat16()) {
+      say("this processor cannot multiply bfloat16: --precision bf16 will be far slower than float32 here");
+    }
   }
 
   void say(const std::string& line) {

@@ -1,0 +1,23 @@
+// Graphs as ONNX files: standard operators only, opset 13, so that any runtime reads them.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include "graph/graph.h"
+
+namespace fewshift::graph {
+
+// The bytes of the file. The batch is symbolic. A Shift becomes a depthwise Conv with one weight of 1 a
+// channel, GELU its five operators; the rest has its like.
+std::string format_onnx(const Graph& graph);
+// Atomically (see write_file_atomic).
+void write_onnx(const std::filesystem::path& path, const Graph& graph);
+
+// The graph in the bytes of a file. Throws Error naming `where` and the node or tensor: kCorrupt for what is
+// no ONNX or does not fit together, kUnsupported for opsets, operators, attributes and types that are not
+// read here.
+Graph parse_onnx(const std::string& bytes, const std::string& where);
+Graph read_onnx(const std::filesystem::path& path);
+
+}  // namespace fewshift::graph

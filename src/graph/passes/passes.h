@@ -1,0 +1,26 @@
+// Rewritings of a graph, each a file that can be read by itself. None changes what the graph computes, but
+// for rounding. SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "graph/graph.h"
+
+namespace fewshift::graph {
+
+// Conv, then batch norm: the scale goes into the weight, the rest into the bias.
+void fold_batch_norm(Graph& graph);
+
+// x * 0.5 * (1 + erf(x / sqrt 2)) in the five operators of ONNX: one function.
+void recognise_gelu(Graph& graph);
+
+// A depthwise Conv whose kernels have a single 1 each, or nothing: a Shift.
+void recognise_shift(Graph& graph);
+
+// Drops the values that no node reads or writes any more, and renumbers the rest.
+void drop_unused(Graph& graph);
+
+// How many nodes read each value; the graph's output counts once more.
+std::vector<int> count_readers(const Graph& graph);
+
+// For each value the index of the node that writes it, or -1.
+std::vector<int> find_writers(const Graph& graph);
+
+}  // namespace fewshift::graph
