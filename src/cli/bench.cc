@@ -3,7 +3,6 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <iostream>
@@ -13,7 +12,8 @@
 #include "arch/registry.h"
 #include "cli/commands.h"
 #include "cli/threads.h"
-#include "core/target_clones.h"
+#include "core/error.h"
+#include "core/peak.h"
 #include "nn/autocast.h"
 #include "nn/conv_norm.h"
 #include "nn/displacements.h"
@@ -34,45 +34,16 @@ double seconds(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-// Multiply-adds a second of all threads at once, from registers alone.
-FEWSHIFT_CLONES float multiply_add(int64_t rounds) {
-  constexpr int kVectors = 12;
-  typedef float Vector __attribute__((vector_size(64)));
-  Vector sums[kVectors], a, b;
-  for (int lane = 0; lane < 16; ++lane) {
-    a[lane] = 0.999f, b[lane] = 0.001f;
-    // All different, or the compiler would compute one for all.
-    for (int k = 0; k < kVectors; ++k) sums[k][lane] = static_cast<float>(rounds % 7 + 16 * k + lane);
-  }
-  for (int64_t r = 0; r < rounds; ++r) {
-#pragma GCC unroll 12
-    for (int k = 0; k < kVectors; ++k) sums[k] = sums[k] * a + b;
-  }
-  float total = 0;
-  for (const Vector& sum : sums) {
-    for (int lane = 0; lane < 16; ++lane) total += sum[lane];
-  }
-  return total;
-}
-
-double peak_gflops(int threads) {
-  constexpr int64_t kRounds = 4'000'000;
-  double best = 0;
-  for (int repeat = 0; repeat < 5; ++repeat) {
-    const auto begin = Clock::now();
-    std::atomic<float> sink{0};
-    at::parallel_for(0, threads, 1, [&](int64_t from, int64_t to) {
-      for (int64_t k = from; k < to; ++k) sink = multiply_add(kRounds);
-    });
-    best = std::max(best, 2.0 * 12 * 16 * kRounds * threads / seconds(begin) / 1e9);
-  }
-  return best;
-}
-
 int run(const Options& o) {
   set_threads(o.threads);
   set_fused(o.fused == "on");
   const Arch arch = make_arch(o.train, 0, o.shift);
+  auto refuse = [](bool given, const char* option, const std::string& why) {
+    if (given) throw Error(ErrorCode::kInvalidArgument, option, why);
+  };
+  refuse(o.shift != "ssl" && !takes_shift(arch), "--shift", o.train + " has no place for a spatial operator");
+  refuse(o.sparsity >= 0 && o.shift != "ssl" && o.shift != "random", "--shift-sparsity",
+         "goes with ssl or random");
   const int size = o.size > 0 ? o.size : arch.size;
   Network network(arch, 0);
   start_displacements(network, "symmetric", 1.5, 0);

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include <functional>
+#include <string>
 
 namespace fewshift::cli {
 
@@ -11,6 +12,9 @@ using Action = std::function<int()>;
 
 // Exit codes, for scripts.
 constexpr int kDone = 0, kFailed = 1, kUsage = 2, kInterrupted = 130;
+
+// "fewshift", or the name of the program that it is part of.
+const std::string& program_name();
 
 Action models_command(CLI::App& command);
 Action train_command(CLI::App& command);

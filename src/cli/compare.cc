@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -16,6 +18,7 @@
 #include "train/checkpoint.h"
 #include "train/interval.h"
 #include "train/measure.h"
+#include "train/run_files.h"
 #include "train/trainer.h"
 
 namespace fewshift::cli {
@@ -39,14 +42,19 @@ struct Run {
   std::optional<double> top1, sparsity;
 };
 
-// What differs between the runs of one recipe: the seed, and what changes only speed or where files lie. The
-// classes are compared in place of the folder's name.
+// What differs between the runs of one recipe: the seed, and what changes only speed or where files lie.
+// Classes and pictures are compared in place of the folder's name; random shifts may each follow the run of
+// their own seed.
 Fields recipe_of(const Recipe& recipe, const TrainedModel& model) {
   Fields fields = field_values(recipe);
-  for (const char* name :
-       {"run.seed", "run.data", "run.threads", "shift.from", "data.workers", "data.cache_mb"}) {
+  for (const char* name : {"run.seed", "run.data", "run.threads", "data.workers", "data.cache_mb"}) {
     fields.erase(name);
   }
+  if (!recipe.shift_from.empty()) fields["shift.from"] = "another run";
+  if (!recipe.init.empty()) {
+    fields["train.init"] = std::filesystem::weakly_canonical(recipe.init).lexically_normal().string();
+  }
+  fields["run.size"] = std::to_string(model.info.preprocess.size);
   fields["classes"] = json(model.info.class_names).dump(-1, ' ', false, json::error_handler_t::replace);
   return fields;
 }
@@ -67,6 +75,15 @@ void take_accuracy(const Options& o, TrainedModel& model, Run& run) {
   run.split = "val";
 }
 
+// "all", or how many of them.
+std::string epochs_ended(const Recipe& recipe, const RunFiles& files) {
+  std::ifstream metrics(files.metrics());
+  std::string line;
+  int64_t epochs = 0;
+  while (std::getline(metrics, line)) ++epochs;
+  return recipe.patience > 0 || epochs >= recipe.epochs ? "all" : std::to_string(epochs);
+}
+
 Run read_run(const Options& o, const std::string& path) {
   const Recipe recipe = read_run_recipe(path, path);
   TrainedModel model = load_model(path);
@@ -77,6 +94,8 @@ Run read_run(const Options& o, const std::string& path) {
   if (takes_shift(model.network->arch())) run.shift = model.info.shift;
   if (!model.network->shifts().empty()) run.sparsity = shift_sparsity(model.network);
   take_accuracy(o, model, run);
+  run.recipe["epochs ended"] = epochs_ended(recipe, RunFiles(path));
+  run.recipe["measured on"] = run.top1 ? run.split + ", " + std::to_string(run.images) : "nothing";
   return run;
 }
 
@@ -97,6 +116,7 @@ void summarise(Row& row) {
   if (top1.empty()) return;
   row.top1 = mean_of(top1);
   row.interval = top1.size() > 1 ? mean_interval(top1) : wilson_interval(top1[0], row.runs[0].images);
+  row.interval = {std::max(0.0, row.interval->low), std::min(1.0, row.interval->high)};
 }
 
 std::vector<Row> rows_of(const std::vector<Run>& runs) {
@@ -105,6 +125,10 @@ std::vector<Row> rows_of(const std::vector<Run>& runs) {
   for (const Run& run : runs) {
     const auto [place, fresh] = known.emplace(run.recipe, rows.size());
     if (fresh) rows.emplace_back();
+    for (const Run& other : rows[place->second].runs) {
+      if (other.seed == run.seed)
+        throw Error(ErrorCode::kInvalidArgument, run.path, "has the recipe and the seed of " + other.path);
+    }
     rows[place->second].runs.push_back(run);
   }
   for (const auto& [field, value] : rows[0].runs[0].recipe) {

@@ -58,7 +58,6 @@ json describe(const TrainedModel& model, const Count& total) {
   const ShiftChange change = shift_change(model.network);
   json result = {
       {"model", model.info.model},
-      {"shift", model.info.shift},
       {"checkpoint", model.path.string()},
       {"input", {3, model.info.preprocess.size, model.info.preprocess.size}},
       {"classes", model.info.class_names},
@@ -74,6 +73,7 @@ json describe(const TrainedModel& model, const Count& total) {
        {{"start", histogram_of(model.network, true)}, {"end", histogram_of(model.network, false)}}},
       {"notes", model.info.notes},
       {"layers", layers}};
+  if (takes_shift(model.network->arch())) result["shift"] = model.info.shift;
   if (!shifts.empty()) result["shift_sparsity"] = shift_sparsity(model.network);
   return result;
 }

@@ -42,6 +42,8 @@ const char* const kFooter =
     "`fewshift COMMAND --help` explains each. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted "
     "and saved.";
 
+std::string g_name = "fewshift";
+
 int fail(const std::string& message) {
   std::cerr << "fewshift: " << message.substr(0, message.find('\n')) << '\n';
   return kFailed;
@@ -65,7 +67,12 @@ int run(const Action& action) {
 
 }  // namespace
 
+const std::string& program_name() {
+  return g_name;
+}
+
 int program(int argc, char** argv) {
+  if (argc > 0) g_name = std::filesystem::path(argv[0]).filename().string();
   // Activations are tens of megabytes and come and go at every step: keep them, rather than ask the system
   // for fresh, unmapped pages each time.
   mallopt(M_MMAP_THRESHOLD, 1 << 30);

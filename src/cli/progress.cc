@@ -23,11 +23,17 @@ std::string duration(double seconds) {
   return text;
 }
 
+// "  sparsity 60.0%", or nothing where there are no shifts.
+std::string sparsity(double share) {
+  char text[32];
+  std::snprintf(text, sizeof text, "  sparsity %4.1f%%", 100 * share);
+  return share < 0 ? "" : text;
+}
+
 std::string figures(const StepReport& r) {
-  char text[160];
-  std::snprintf(text, sizeof text, "%5.0f images/s  loss %.3f  top-1 %4.1f%%  sparsity %4.1f%%  %s left",
-                r.images_per_s, r.loss, 100 * r.top1, 100 * r.shift_sparsity,
-                duration(r.seconds_left).c_str());
+  char text[192];
+  std::snprintf(text, sizeof text, "%5.0f images/s  loss %.3f  top-1 %4.1f%%%s  %s left", r.images_per_s,
+                r.loss, 100 * r.top1, sparsity(r.shift_sparsity).c_str(), duration(r.seconds_left).c_str());
   return text;
 }
 
@@ -87,7 +93,7 @@ void Progress::on_epoch(const EpochReport& r) {
                100 * r.train_top1);
   if (r.val_top1 >= 0)
     std::fprintf(stderr, "  val loss %.3f  val top-1 %4.1f%%", r.val_loss, 100 * r.val_top1);
-  std::fprintf(stderr, "  sparsity %4.1f%%  %.0f images/s  %s%s\n", 100 * r.shift_sparsity, r.images_per_s,
+  std::fprintf(stderr, "%s  %.0f images/s  %s%s\n", sparsity(r.shift_sparsity).c_str(), r.images_per_s,
                duration(r.seconds).c_str(), r.best && r.val_top1 >= 0 ? "  best" : "");
 }
 

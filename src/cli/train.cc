@@ -23,7 +23,8 @@ struct Options {
   std::string out, recipe;
   bool resume = false;
   std::vector<std::string> set;
-  std::map<std::string, std::string> named;  // option -> what was given: "--lr" -> "0.05"
+  std::map<std::string, std::string> named;      // option -> what was given: "--lr" -> "0.05"
+  std::map<std::string, CLI::Option*> declared;  // whether it was
 };
 
 // Calls f(option, field name) for the options that were given, in the order of the recipe.
@@ -32,10 +33,10 @@ void for_given(const Options& o, F f) {
   const Recipe usual;
   visit_fields(usual,
                [&](const char* section, const char* key, const auto&, const char*, const char* option) {
-                 const auto found = o.named.find(option);
-                 if (*option && found != o.named.end() && !found->second.empty()) {
-                   f(std::string(option), std::string(section) + "." + key, found->second);
-                 }
+                 if (!*option || o.declared.at(option)->count() == 0) return;
+                 const std::string& value = o.named.at(option);
+                 if (value.empty()) throw Error(ErrorCode::kInvalidArgument, option, "is empty");
+                 f(std::string(option), std::string(section) + "." + key, value);
                });
 }
 
@@ -51,14 +52,20 @@ Recipe gather(const Options& o) {
     const std::string field = assignment.substr(0, equals);
     set_field(recipe, field, assignment.substr(equals + 1), "--set " + field);
   }
-  bool penalty = false, sparsity = false;
+  bool penalty = false, rate = false;
+  const Recipe before = recipe;
   for_given(o, [&](const std::string& option, const std::string& field, const std::string& value) {
     set_field(recipe, field, value, option);
     penalty |= option == "--shift-penalty";
-    sparsity |= option == "--shift-sparsity";
+    rate |= option == "--lr";
   });
-  // A penalty asked for by hand decides the sparsity itself.
-  if (penalty && !sparsity) recipe.sparsity = -1;
+  // A penalty asked for by hand decides the sparsity itself, unless that is asked for too.
+  if (penalty && recipe.shift == "ssl" && recipe.sparsity == Recipe{}.sparsity) recipe.sparsity = -1;
+  // Another optimiser than the recipe's does not take over its rates.
+  if (recipe.optimiser != before.optimiser) {
+    recipe.weight_decay = Recipe{}.weight_decay;
+    if (!rate) recipe.learning_rate = Recipe{}.learning_rate;
+  }
   return recipe;
 }
 
@@ -90,9 +97,12 @@ int run(const Options& o) {
   Progress progress;
   const TrainResult result = train(recipe, o.out, o.resume, progress, g_stop);
   if (result.interrupted) return kInterrupted;
-  std::fprintf(stderr, "done: %s  shift sparsity %.1f%%", o.out.c_str(), 100 * result.shift_sparsity);
+  std::fprintf(stderr, "done: %s", o.out.c_str());
+  if (result.shift_sparsity >= 0)
+    std::fprintf(stderr, "  shift sparsity %.1f%%", 100 * result.shift_sparsity);
   if (result.best_val_top1 >= 0) std::fprintf(stderr, "  best val top-1 %.1f%%", 100 * result.best_val_top1);
-  std::fprintf(stderr, "\n  fewshift eval %s --data %s\n", o.out.c_str(), recipe.data.c_str());
+  std::fprintf(stderr, "\n  %s eval %s --data %s\n", program_name().c_str(), o.out.c_str(),
+               recipe.data.c_str());
   return kDone;
 }
 
@@ -110,8 +120,7 @@ Action train_command(CLI::App& command) {
     if (!*option) return;
     const std::string normal = defaults.at(std::string(section) + "." + key);
     std::string text = normal.empty() ? help : std::string(help) + " (" + normal + ")";
-    text[0] = static_cast<char>(std::toupper(text[0]));
-    CLI::Option* added = command.add_option(option, o->named[option], text);
+    CLI::Option* added = o->declared[option] = command.add_option(option, o->named[option], text);
     using Field = std::decay_t<decltype(field)>;
     if constexpr (!std::is_same_v<Field, std::string>) {
       added->check(CLI::TypeValidator<Field>(""));

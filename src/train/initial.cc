@@ -17,6 +17,14 @@ bool same_classes(const SafeTensors& file, const std::vector<std::string>& class
          nlohmann::json::parse(found->second, nullptr, false) == nlohmann::json(class_names);
 }
 
+SafeTensors read_initial(const std::filesystem::path& from) {
+  try {
+    return read_safetensors(checkpoint_path(from));
+  } catch (const Error& error) {
+    throw Error(error.code(), "--init", error.what());
+  }
+}
+
 std::string listed(const std::vector<std::string>& names) {
   constexpr size_t kMost = 6;
   std::string text;
@@ -27,13 +35,19 @@ std::string listed(const std::vector<std::string>& names) {
 
 }  // namespace
 
+std::string initial_shift(const std::filesystem::path& from) {
+  const SafeTensors file = read_initial(from);
+  const auto found = file.metadata.find("shift");
+  return found == file.metadata.end() ? "ssl" : found->second;
+}
+
 std::string take_initial(const std::filesystem::path& from, const std::vector<std::string>& class_names,
                          bool shifts, Network& network) {
   torch::NoGradGuard no_grad;
+  const SafeTensors file = read_initial(from);
   const std::filesystem::path path = checkpoint_path(from);
-  const SafeTensors file = read_safetensors(path);
   const bool last = same_classes(file, class_names);
-  std::vector<std::string> anew;
+  std::vector<std::string> anew, lost;  // lost: displacements among them
   size_t taken = 0;
   auto take = [&](const std::string& name, torch::Tensor tensor) {
     const bool shift = name.ends_with(".displacement") || name.ends_with(".start");
@@ -41,12 +55,8 @@ std::string take_initial(const std::filesystem::path& from, const std::vector<st
     const RawTensor own = to_raw(tensor);
     if (found == file.tensors.end() || found->second.shape != own.shape || found->second.dtype != own.dtype ||
         (shift && !shifts) || (name.starts_with(kLast) && !last)) {
-      if (shifts && name.ends_with(".displacement")) {
-        throw Error(
-            ErrorCode::kInvalidArgument, "--init " + path.string(),
-            "has no " + name + " of this network's shape; --set shift.init=new learns the shifts anew");
-      }
       anew.push_back(name);
+      if (shifts && name.ends_with(".displacement")) lost.push_back(name);
       return;
     }
     tensor.copy_(from_raw(found->second));
@@ -58,6 +68,11 @@ std::string take_initial(const std::filesystem::path& from, const std::vector<st
     throw Error(ErrorCode::kInvalidArgument, "--init " + path.string(),
                 "fits only " + std::to_string(taken) + " of this network's " +
                     std::to_string(taken + anew.size()) + " tensors: it is another network's");
+  }
+  if (!lost.empty()) {
+    throw Error(
+        ErrorCode::kInvalidArgument, "--init " + path.string(),
+        "has no " + lost[0] + " of this network's shape; --set shift.init=new learns the shifts anew");
   }
   for (const NamedShift& named : network->shifts()) {
     if (shifts) named.layer->start.copy_(named.layer->displacement);

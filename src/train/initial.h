@@ -17,4 +17,7 @@ namespace fewshift {
 std::string take_initial(const std::filesystem::path& from, const std::vector<std::string>& class_names,
                          bool shifts, Network& network);
 
+// The spatial operator that the run or file `from` names. Throws what reading throws.
+std::string initial_shift(const std::filesystem::path& from);
+
 }  // namespace fewshift

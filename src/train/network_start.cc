@@ -42,10 +42,15 @@ void start_shifts(const Recipe& recipe, bool resumed, Network& network) {
 
 std::string begin_from_another(const Recipe& recipe, const std::vector<std::string>& class_names,
                                Network& network) {
-  const bool learned = spatial_operator(recipe.shift).displacements == Displacements::kLearned;
-  const bool shifts = learned && recipe.shift_init != "new";
+  const Displacements own = spatial_operator(recipe.shift).displacements;
+  const std::string other = initial_shift(recipe.init);
+  const bool learned = own == Displacements::kLearned;
+  // Random shifts go on from random ones; what is a grid, or random in the place of something else, is made
+  // anew.
+  const bool shifts =
+      recipe.shift_init != "new" && (learned || (own == Displacements::kRandom && other == recipe.shift));
   std::string words = take_initial(recipe.init, class_names, shifts, network);
-  if (shifts && recipe.shift_init == "keep" && !network->shifts().empty()) {
+  if (learned && shifts && recipe.shift_init == "keep" && !network->shifts().empty()) {
     words += "; its shifts stay as they are";
     for (const NamedShift& named : network->shifts()) named.layer->displacement.requires_grad_(false);
   }
@@ -56,10 +61,15 @@ std::string begin_from_another(const Recipe& recipe, const std::vector<std::stri
 
 Arch arch_of(const Recipe& recipe, int classes) {
   Arch arch = make_arch(recipe.model, classes, recipe.shift);
-  if (recipe.shift != "ssl" && !takes_shift(arch)) {
-    throw Error(ErrorCode::kInvalidArgument, "--shift " + recipe.shift,
-                recipe.model + " has no place for a spatial operator");
-  }
+  if (takes_shift(arch)) return arch;
+  const std::string none = recipe.model + " has no place for a spatial operator";
+  auto refuse = [&](bool given, const std::string& option) {
+    if (given) throw Error(ErrorCode::kInvalidArgument, option, none);
+  };
+  const Recipe usual;
+  refuse(recipe.shift != usual.shift, "--shift " + recipe.shift);
+  refuse(recipe.penalty != usual.penalty, "--shift-penalty");
+  refuse(recipe.sparsity != usual.sparsity && recipe.sparsity >= 0, "--shift-sparsity");
   return arch;
 }
 

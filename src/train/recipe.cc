@@ -185,7 +185,7 @@ void check_recipe(const Recipe& r) {
     require(value >= 0 && value < 1, name, "must lie from 0 to below 1");
   };
   auto not_negative = [&](double value, const char* name) {
-    require(value >= 0 && std::isfinite(value), name, "must not be negative");
+    require(value >= 0, name, "must not be negative");
   };
   auto one_of = [&](const std::string& value, std::initializer_list<const char*> names, const char* name) {
     std::string list;
@@ -196,6 +196,12 @@ void check_recipe(const Recipe& r) {
     }
     require(found, name, "must be " + list);
   };
+  visit_fields(r, [&](const char* section, const char* key, const auto& field, const char*, const char*) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(field)>, double>) {
+      require(std::isfinite(field) && std::abs(field) <= 1e30, std::string(section) + "." + key,
+              "must be a number of at most 1e30");
+    }
+  });
   require(!r.model.empty(), "run.model", "is missing: `fewshift models` lists the networks");
   require(!r.data.empty(), "run.data", "is missing: the folder with train/CLASS/*.jpg");
   require(r.size == 0 || (r.size >= 8 && r.size <= 1024), "run.size", "must lie between 8 and 1024 px");
@@ -208,7 +214,6 @@ void check_recipe(const Recipe& r) {
           "train.final_learning_rate", "must lie between 0 and learning_rate");
   not_negative(r.warmup_epochs, "train.warmup_epochs");
   require(r.momentum > 0 && r.momentum < 1, "train.momentum", "must lie between 0 and 1");
-  require(std::isfinite(r.weight_decay), "train.weight_decay", "must be a number");
   not_negative(r.clip, "train.clip");
   below_one(r.label_smoothing, "train.label_smoothing");
   not_negative(r.mixup, "train.mixup");
@@ -218,8 +223,24 @@ void check_recipe(const Recipe& r) {
   whole(r.patience, 0, 100000, "train.patience");
   one_of(r.precision, {"float32", "bf16"}, "train.precision");
   whole(r.freeze_body, 0, r.epochs, "train.freeze_body");
-  spatial_operator(r.shift);
+  require(r.freeze_body == 0 || !r.init.empty(), "train.freeze_body",
+          "goes with --init: a body at random is nothing to keep");
+  const Displacements displacements = spatial_operator(r.shift).displacements;
+  const bool learned = displacements == Displacements::kLearned,
+             kept = !r.init.empty() && r.shift_init == "keep";
+  require(r.freeze_body < r.epochs || kept || !learned, "train.freeze_body",
+          "leaves no epoch for the shifts to learn in; --set shift.init=keep takes them as they are");
   require(r.shift_from.empty() || r.shift == "random", "shift.from", "goes with --shift random");
+  const std::string kept_text =
+      "cannot act: --init's shifts stay as they are, unless --set shift.init=learn or new";
+  require(r.penalty == 0 || learned, "shift.penalty", "goes with shifts that learn: --shift ssl or asl");
+  require(r.penalty == 0 || !kept, "shift.penalty", kept_text);
+  const bool asked = r.sparsity != Recipe{}.sparsity && r.sparsity >= 0;
+  require(!asked || r.shift == "ssl" || displacements == Displacements::kRandom, "shift.sparsity",
+          "goes with --shift ssl or random");
+  require(!asked || r.shift_from.empty(), "shift.sparsity",
+          "has no place beside --shift-from, which decides it");
+  require(!asked || !kept, "shift.sparsity", kept_text);
   one_of(r.start, {"symmetric", "grid", "zero"}, "shift.start");
   require(r.reach >= 0 && r.reach <= 1024, "shift.reach", "must lie between 0 and 1024 px");
   one_of(r.shift_init, {"keep", "learn", "new"}, "shift.init");

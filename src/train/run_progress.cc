@@ -13,18 +13,20 @@ std::string to_json(const RunProgress& p) {
                             {"right", p.right},
                             {"seen", p.seen},
                             {"best_top1", p.best_top1},
+                            {"best_sparsity", p.best_sparsity},
                             {"best_settled", p.best_settled},
                             {"since_best", p.since_best},
                             {"stopped", p.stopped},
+                            {"broken", p.broken},
                             {"metrics", p.metrics}};
-  return j.dump();
+  return j.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 RunProgress run_progress_from_json(const std::string& text) {
   const auto j = nlohmann::json::parse(text);
-  return {j.at("epoch"),      j.at("batch"),   j.at("step"),      j.at("loss_sum"),
-          j.at("right"),      j.at("seen"),    j.at("best_top1"), j.at("best_settled"),
-          j.at("since_best"), j.at("stopped"), j.at("metrics")};
+  return {j.at("epoch"),   j.at("batch"),     j.at("step"),          j.at("loss_sum"),     j.at("right"),
+          j.at("seen"),    j.at("best_top1"), j.at("best_sparsity"), j.at("best_settled"), j.at("since_best"),
+          j.at("stopped"), j.at("broken"),    j.at("metrics")};
 }
 
 }  // namespace fewshift

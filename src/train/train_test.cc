@@ -110,8 +110,11 @@ TEST_F(TrainTest, ValuesOutOfRangeAreNamed) {
   EXPECT_NE(fault([](Recipe& r) { r.optimiser = "lion"; }).find("--optimiser"), std::string::npos);
   EXPECT_NE(fault([](Recipe& r) { r.ema = 1; }).find("--ema"), std::string::npos);
   EXPECT_NE(fault([](Recipe& r) { r.erasing = 2; }).find("--erasing"), std::string::npos);
-  EXPECT_NE(fault([](Recipe& r) { r.freeze_body = -1; }).find("--freeze-body"), std::string::npos);
+  EXPECT_NE(fault([](Recipe& r) { r.freeze_body = -1, r.init = "x"; }).find("--freeze-body"),
+            std::string::npos);
   EXPECT_NE(fault([](Recipe& r) { r.learning_rate = std::nan(""); }).find("--lr"), std::string::npos);
+  EXPECT_NE(fault([](Recipe& r) { r.mixup = 1e300; }).find("--mixup"), std::string::npos);
+  EXPECT_NE(fault([](Recipe& r) { r.freeze_body = 1; }).find("--init"), std::string::npos);
   EXPECT_NE(fault([](Recipe& r) { r.model = ""; }).find("--model"), std::string::npos);
 }
 

@@ -8,7 +8,6 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numbers>
-#include <set>
 
 #include "arch/count.h"
 #include "core/cores.h"
@@ -62,6 +61,7 @@ class Trainer {
     first_words_ = start_network(recipe, data_.class_names, resumed, network_);
     if (recipe_.ema > 0) {
       average_ = Network(network_->arch(), static_cast<uint64_t>(recipe.seed));
+      update_average(network_, 0, 0, average_);  // the same, to begin with
       average_->eval();
     }
   }
@@ -103,7 +103,7 @@ class Trainer {
     last_save_ = Clock::now();
     bool interrupted = false;
     while (!finished() && !interrupted) interrupted = !run_epoch();
-    return {interrupted, progress_.epoch, progress_.best_top1, shift_sparsity(network_)};
+    return {interrupted, progress_.epoch, progress_.best_top1, progress_.best_sparsity};
   }
 
  private:
@@ -220,9 +220,10 @@ class Trainer {
   }
 
   double sparsity_now() {  // a walk over all layers: not at every step
-    if (progress_.step % 16 == 1 || shown_sparsity_ < 0) shown_sparsity_ = shift_sparsity(network_);
+    if (progress_.step % 16 == 1 || shown_sparsity_ < 0) shown_sparsity_ = sparsity();
     return shown_sparsity_;
   }
+  double sparsity() const { return network_->shifts().empty() ? -1 : shift_sparsity(network_); }
 
   // Nothing that is not a number is ever saved.
   void check_finite() {
@@ -241,7 +242,7 @@ class Trainer {
       report.val_loss = val.loss;
       report.val_top1 = val.top1;
       report.val_images = val.images;
-      for (const auto& [name, reason] : val.broken) broken_[name] = reason;
+      for (const auto& [name, reason] : val.broken) note_broken(name, reason);
     } catch (const Error& error) {
       if (error.code() == ErrorCode::kNumeric) throw;
       network_->train();
@@ -262,16 +263,17 @@ class Trainer {
       report.train_top1 = static_cast<double>(progress_.right) / static_cast<double>(progress_.seen);
     }
     report.learning_rate = learning_rate();
-    report.shift_sparsity = shift_sparsity(network_);
+    report.shift_sparsity = sparsity();
     if (data_.val) validate(report);
-    for (const auto& [name, reason] : loader_.broken()) broken_[name] = reason;
-    report.broken_images = static_cast<int64_t>(broken_.size());
-    name_broken();
+    for (const auto& [name, reason] : loader_.broken()) note_broken(name, reason);
+    report.broken_images = static_cast<int64_t>(progress_.broken.size());
     // Before the last pruning every epoch is the best so far: what comes before it has not the sparsity asked
     // for.
     report.best = !data_.val || !progress_.best_settled || report.val_top1 > progress_.best_top1;
     if (report.best) progress_.best_top1 = report.val_top1;
-    progress_.since_best = report.best ? 0 : progress_.since_best + 1;
+    if (report.best) progress_.best_sparsity = report.shift_sparsity;
+    const bool waiting = report.best || progress_.epoch < recipe_.freeze_body;
+    progress_.since_best = waiting ? 0 : progress_.since_best + 1;
     progress_.stopped = recipe_.patience > 0 && progress_.since_best >= recipe_.patience;
     progress_.best_settled = learner_.settled();
     ++progress_.epoch;
@@ -285,21 +287,19 @@ class Trainer {
     }
   }
 
-  void name_broken() {
-    for (const auto& [name, reason] : broken_) {
-      if (named_.insert(name).second) say("skipped a broken picture: " + name + ": " + reason);
-    }
+  void note_broken(const std::string& name, const std::string& reason) {
+    if (progress_.broken.insert(name).second) say("skipped a broken picture: " + name + ": " + reason);
   }
 
   void save_epoch(const EpochReport& report) {
     json line = {{"epoch", report.epoch},
                  {"train_loss", report.train_loss},
                  {"train_top1", report.train_top1},
-                 {"shift_sparsity", report.shift_sparsity},
                  {"learning_rate", report.learning_rate},
                  {"images_per_s", report.images_per_s},
                  {"seconds", report.seconds},
                  {"broken_images", report.broken_images}};
+    if (report.shift_sparsity >= 0) line["shift_sparsity"] = report.shift_sparsity;
     if (data_.val) {
       line["val_loss"] = report.val_loss;
       line["val_top1"] = report.val_top1;
@@ -350,8 +350,6 @@ class Trainer {
   Network average_{nullptr};  // with train.ema
   std::string first_words_;
   RunProgress progress_;
-  std::map<std::string, std::string> broken_;
-  std::set<std::string> named_;
   double shown_sparsity_ = -1;
   Clock::time_point last_save_;
 };

@@ -14,7 +14,7 @@ struct StepReport {
   int64_t epoch = 0, epochs = 0;                // epoch from 1
   int64_t step = 0, steps = 0;                  // in the epoch, from 1
   double images_per_s = 0, loss = 0, top1 = 0;  // loss and top-1 of the epoch so far, on training pictures
-  double shift_sparsity = 0, seconds_left = 0;
+  double shift_sparsity = 0, seconds_left = 0;  // sparsity below 0: there are no shifts
 };
 
 struct EpochReport {
@@ -39,7 +39,7 @@ struct TrainResult {
   bool interrupted = false;  // saved, to be resumed
   int64_t epochs = 0;
   double best_val_top1 = -1;
-  double shift_sparsity = 0;
+  double shift_sparsity = 0;  // of the epoch kept as the best
 };
 
 // RUN: config.toml (the whole recipe), metrics.jsonl (a line an epoch), log.txt, last.safetensors and

@@ -1,0 +1,11 @@
+// What this processor can do at most, measured there and then.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+namespace fewshift {
+
+// float32 multiply-adds of `threads` threads at once, from registers alone, in GFLOP/s (two a multiply-add):
+// the best of many short tries, since others may be using the machine, with the widest vectors there are.
+double peak_gflops(int threads);
+
+}  // namespace fewshift
