@@ -17,7 +17,11 @@ namespace {
 std::vector<double> random_sparsity(const Recipe& recipe, bool resumed, const Network& network) {
   std::vector<double> shares(network->shifts().size(), std::max(0.0, recipe.sparsity));
   if (recipe.shift_from.empty() || resumed) return shares;  // a resumed run has its shifts in its state
-  shares = layer_sparsity(load_model(recipe.shift_from).network);
+  try {
+    shares = layer_sparsity(load_model(recipe.shift_from).network);
+  } catch (const Error& error) {
+    throw Error(error.code(), "--shift-from", error.what());
+  }
   if (shares.size() != network->shifts().size()) {
     throw Error(ErrorCode::kInvalidArgument, "--shift-from " + recipe.shift_from,
                 "has " + std::to_string(shares.size()) + " shift layers, " + recipe.model + " has " +

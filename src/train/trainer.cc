@@ -100,6 +100,8 @@ class Trainer {
   TrainResult run() {
     describe();
     if (finished()) say("this run has finished already");
+    // From here on a run that is killed can be resumed, however early.
+    if (!std::filesystem::exists(files_.state())) save_state();
     last_save_ = Clock::now();
     bool interrupted = false;
     while (!finished() && !interrupted) interrupted = !run_epoch();
@@ -115,7 +117,7 @@ class Trainer {
     std::string line = recipe_.data + ": " + data_.format + ", " + std::to_string(data_.class_names.size()) +
                        " classes, train " + std::to_string(data_.train->size());
     if (data_.val) line += ", val " + std::to_string(data_.val->size());
-    if (data_.val_from_train) line += " (a tenth or so of train/, by seed)";
+    if (data_.val_from_train) line += " (held out of train/, by the seed)";
     if (data_.test) line += ", test " + std::to_string(data_.test->size());
     say(line);
     if (!first_words_.empty()) say(first_words_);

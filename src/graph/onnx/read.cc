@@ -2,12 +2,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <protozero/pbf_reader.hpp>
 
 #include "core/error.h"
 #include "core/file.h"
 #include "graph/onnx/fields.h"
 #include "graph/onnx/onnx.h"
+#include "graph/onnx/protozero.h"
 
 namespace fewshift::graph {
 namespace {
@@ -613,6 +613,8 @@ class Reader {
 Graph parse_onnx(const std::string& bytes, const std::string& where) {
   try {
     return Reader(where).run(bytes);
+  } catch (const onnx::WrongType& error) {
+    throw Error(ErrorCode::kCorrupt, where, "is no ONNX model (" + std::string(error.what()) + ")");
   } catch (const protozero::exception& error) {
     throw Error(ErrorCode::kCorrupt, where,
                 "is no ONNX model, or cut off (" + std::string(error.what()) + ")");

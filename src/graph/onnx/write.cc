@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cmath>
-#include <protozero/pbf_writer.hpp>
 
 #include "core/file.h"
 #include "graph/onnx/fields.h"
 #include "graph/onnx/onnx.h"
+#include "graph/onnx/protozero.h"
 
 namespace fewshift::graph {
 namespace {
