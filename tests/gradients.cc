@@ -6,20 +6,20 @@
 #include <cstdlib>
 #include <string>
 
-#include "arch/registry.h"
-#include "nn/displacements.h"
 #include "train/checkpoint.h"
+#include "train/network_start.h"
 
 int main(int argc, char** argv) {
   using namespace fewshift;
   if (argc != 6) return 2;
-  const std::string model = argv[1], shift = argv[2];
   const int64_t size = std::atoi(argv[3]);
   at::set_num_threads(1);
-  Network network(make_arch(model, 5, shift), 1);
-  start_displacements(network, "symmetric", 1.5, 1);
-  if (shift == "gsl") fix_grid_shifts(network);
-  if (shift == "random") fix_random_shifts(network, std::vector<double>(network->shifts().size(), 0.5), 1);
+  Recipe recipe;
+  recipe.model = argv[1];
+  recipe.shift = argv[2];
+  recipe.seed = 1;
+  Network network(arch_of(recipe, 5), 1);
+  start_network(recipe, {}, false, network);
   for (const auto& module : network->modules(false)) {
     if (auto* dropout = module->as<torch::nn::Dropout>()) dropout->eval();
   }

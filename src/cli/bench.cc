@@ -9,14 +9,13 @@
 #include <nlohmann/json.hpp>
 
 #include "arch/count.h"
-#include "arch/registry.h"
 #include "cli/commands.h"
 #include "cli/threads.h"
 #include "core/error.h"
 #include "core/peak.h"
 #include "nn/autocast.h"
 #include "nn/conv_norm.h"
-#include "nn/displacements.h"
+#include "train/network_start.h"
 
 namespace fewshift::cli {
 namespace {
@@ -37,21 +36,19 @@ double seconds(Clock::time_point begin) {
 int run(const Options& o) {
   set_threads(o.threads);
   set_fused(o.fused == "on");
-  const Arch arch = make_arch(o.train, 0, o.shift);
-  auto refuse = [](bool given, const char* option, const std::string& why) {
-    if (given) throw Error(ErrorCode::kInvalidArgument, option, why);
-  };
-  refuse(o.shift != "ssl" && !takes_shift(arch), "--shift", o.train + " has no place for a spatial operator");
-  refuse(o.sparsity >= 0 && o.shift != "ssl" && o.shift != "random", "--shift-sparsity",
-         "goes with ssl or random");
+  Recipe recipe;
+  recipe.model = o.train;
+  recipe.shift = o.shift;
+  if (o.sparsity >= 0) {
+    if (o.shift != "ssl" && o.shift != "random")
+      throw Error(ErrorCode::kInvalidArgument, "--shift-sparsity", "goes with --shift ssl or random");
+    recipe.shift = "random";
+    recipe.sparsity = o.sparsity;
+  }
+  const Arch arch = arch_of(recipe);
   const int size = o.size > 0 ? o.size : arch.size;
   Network network(arch, 0);
-  start_displacements(network, "symmetric", 1.5, 0);
-  if (o.shift == "gsl") fix_grid_shifts(network);
-  if (o.sparsity >= 0 || o.shift == "random") {
-    const double sparsity = o.sparsity >= 0 ? o.sparsity : 0.6;
-    fix_random_shifts(network, std::vector<double>(network->shifts().size(), sparsity), 0);
-  }
+  start_network(recipe, {}, false, network);
   const auto images = torch::randn({o.batch, 3, size, size}).contiguous(at::MemoryFormat::ChannelsLast);
   const auto labels =
       torch::randint(std::get<Classifier>(arch.units.back().unit).classes, {o.batch}, torch::kLong);

@@ -14,6 +14,7 @@
 #include "cli/commands.h"
 #include "cli/threads.h"
 #include "core/error.h"
+#include "core/json_text.h"
 #include "nn/displacements.h"
 #include "train/checkpoint.h"
 #include "train/interval.h"
@@ -36,7 +37,7 @@ struct Options {
 
 struct Run {
   std::string path, split;
-  Fields recipe;  // without what may differ between the seeds of one recipe
+  Fields settings;  // which runs that share a row have alike
   std::string model, shift;
   int64_t seed = 0, params = 0, madds = 0, images = 0;
   std::optional<double> top1, sparsity;
@@ -45,7 +46,7 @@ struct Run {
 // What differs between the runs of one recipe: the seed, and what changes only speed or where files lie.
 // Classes and pictures are compared in place of the folder's name; random shifts may each follow the run of
 // their own seed.
-Fields recipe_of(const Recipe& recipe, const TrainedModel& model) {
+Fields settings_of(const Recipe& recipe, const TrainedModel& model) {
   Fields fields = field_values(recipe);
   for (const char* name : {"run.seed", "run.data", "run.threads", "data.workers", "data.cache_mb"}) {
     fields.erase(name);
@@ -55,7 +56,7 @@ Fields recipe_of(const Recipe& recipe, const TrainedModel& model) {
     fields["train.init"] = std::filesystem::weakly_canonical(recipe.init).lexically_normal().string();
   }
   fields["run.size"] = std::to_string(model.info.preprocess.size);
-  fields["classes"] = json(model.info.class_names).dump(-1, ' ', false, json::error_handler_t::replace);
+  fields["classes"] = json_text(json(model.info.class_names));
   return fields;
 }
 
@@ -75,13 +76,15 @@ void take_accuracy(const Options& o, TrainedModel& model, Run& run) {
   run.split = "val";
 }
 
-// "all", or how many of them.
+// "all", or, of a run that is not finished, how many.
 std::string epochs_ended(const Recipe& recipe, const RunFiles& files) {
   std::ifstream metrics(files.metrics());
-  std::string line;
+  std::string line, last;
   int64_t epochs = 0;
-  while (std::getline(metrics, line)) ++epochs;
-  return recipe.patience > 0 || epochs >= recipe.epochs ? "all" : std::to_string(epochs);
+  for (; std::getline(metrics, line); ++epochs) last = line;
+  const json end = json::parse(last, nullptr, false);
+  const bool stopped = end.is_object() && end.contains("stopped");
+  return stopped || epochs >= recipe.epochs ? "all" : std::to_string(epochs);
 }
 
 Run read_run(const Options& o, const std::string& path) {
@@ -89,13 +92,13 @@ Run read_run(const Options& o, const std::string& path) {
   TrainedModel model = load_model(path);
   const Count total = count(model.network->arch(), model.info.preprocess.size);
   Run run{
-      path, "", recipe_of(recipe, model), model.info.model, "-", recipe.seed, total.params, total.madds, 0,
+      path, "", settings_of(recipe, model), model.info.model, "-", recipe.seed, total.params, total.madds, 0,
       {},   {}};
   if (takes_shift(model.network->arch())) run.shift = model.info.shift;
   if (!model.network->shifts().empty()) run.sparsity = shift_sparsity(model.network);
   take_accuracy(o, model, run);
-  run.recipe["epochs ended"] = epochs_ended(recipe, RunFiles(path));
-  run.recipe["measured on"] = run.top1 ? run.split + ", " + std::to_string(run.images) : "nothing";
+  run.settings["epochs ended"] = epochs_ended(recipe, RunFiles(path));
+  run.settings["measured on"] = run.top1 ? run.split + ", " + std::to_string(run.images) : "nothing";
   return run;
 }
 
@@ -103,7 +106,7 @@ struct Row {
   std::vector<Run> runs;
   std::optional<double> top1, sparsity;  // means
   std::optional<Interval> interval;
-  std::string differs;  // fields of the recipe that are not the same in all rows
+  std::string differs;  // settings that are not the same in all rows
 };
 
 void summarise(Row& row) {
@@ -123,7 +126,7 @@ std::vector<Row> rows_of(const std::vector<Run>& runs) {
   std::vector<Row> rows;
   std::map<Fields, size_t> known;
   for (const Run& run : runs) {
-    const auto [place, fresh] = known.emplace(run.recipe, rows.size());
+    const auto [place, fresh] = known.emplace(run.settings, rows.size());
     if (fresh) rows.emplace_back();
     for (const Run& other : rows[place->second].runs) {
       if (other.seed == run.seed)
@@ -131,13 +134,13 @@ std::vector<Row> rows_of(const std::vector<Run>& runs) {
     }
     rows[place->second].runs.push_back(run);
   }
-  for (const auto& [field, value] : rows[0].runs[0].recipe) {
+  for (const auto& [field, value] : rows[0].runs[0].settings) {
     if (field == "run.model" || field == "shift.operator") continue;  // columns of their own
     const bool same = std::all_of(rows.begin(), rows.end(),
-                                  [&](const Row& row) { return row.runs[0].recipe.at(field) == value; });
+                                  [&](const Row& row) { return row.runs[0].settings.at(field) == value; });
     for (Row& row : rows) {
       if (!same)
-        row.differs += (row.differs.empty() ? "" : "  ") + field + "=" + row.runs[0].recipe.at(field);
+        row.differs += (row.differs.empty() ? "" : "  ") + field + "=" + row.runs[0].settings.at(field);
     }
   }
   for (Row& row : rows) summarise(row);
@@ -154,8 +157,8 @@ json describe(const Row& row) {
     runs.push_back(one);
   }
   const Run& first = row.runs[0];
-  json result = {{"model", first.model}, {"shift", first.shift},   {"params", first.params},
-                 {"madds", first.madds}, {"recipe", first.recipe}, {"runs", runs}};
+  json result = {{"model", first.model}, {"shift", first.shift},       {"params", first.params},
+                 {"madds", first.madds}, {"settings", first.settings}, {"runs", runs}};
   if (row.top1)
     result.update({{"top1", *row.top1}, {"low", row.interval->low}, {"high", row.interval->high}});
   if (row.sparsity) result["shift_sparsity"] = *row.sparsity;
@@ -196,7 +199,7 @@ int run(const Options& o) {
   if (o.json) {
     json list = json::array();
     for (const Row& row : rows) list.push_back(describe(row));
-    std::cout << json{{"rows", list}}.dump(-1, ' ', false, json::error_handler_t::replace) << '\n';
+    std::cout << json_text(json{{"rows", list}}) << '\n';
   } else {
     print(rows);
   }

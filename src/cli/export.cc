@@ -7,6 +7,7 @@
 #include "arch/registry.h"
 #include "cli/commands.h"
 #include "core/error.h"
+#include "core/json_text.h"
 #include "export/lower.h"
 #include "graph/onnx/onnx.h"
 #include "graph/passes/passes.h"
@@ -22,17 +23,13 @@ struct Options {
   uint64_t seed = 0;
 };
 
-std::string text(const nlohmann::json& json) {
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
-
 // Of shift layers as they stand in the graph: "units.0.shift": [[dy,dx],...].
 std::string moves_of(const graph::Graph& graph) {
   nlohmann::json layers = nlohmann::json::object();
   for (const graph::Node& node : graph.nodes) {
     if (const auto* shift = std::get_if<graph::Shift>(&node.op)) layers[node.name] = shift->moves;
   }
-  return text(layers);
+  return json_text(layers);
 }
 
 graph::Graph trained(const Options& o) {
@@ -49,7 +46,7 @@ graph::Graph trained(const Options& o) {
   graph.metadata = info.notes;
   graph.metadata["model"] = info.model;
   graph.metadata["shift"] = info.shift;
-  graph.metadata["class_names"] = text(info.class_names);
+  graph.metadata["class_names"] = json_text(info.class_names);
   graph.metadata["preprocess"] = to_json(info.preprocess);
   return graph;
 }

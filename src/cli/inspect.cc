@@ -7,6 +7,7 @@
 
 #include "arch/count.h"
 #include "cli/commands.h"
+#include "core/json_text.h"
 #include "nn/displacements.h"
 #include "train/checkpoint.h"
 
@@ -139,7 +140,7 @@ int run(const std::string& path, bool as_json) {
   const TrainedModel model = load_model(path);
   const Count total = count(model.network->arch(), model.info.preprocess.size);
   if (as_json) {
-    std::cout << describe(model, total).dump(-1, ' ', false, json::error_handler_t::replace) << '\n';
+    std::cout << json_text(describe(model, total)) << '\n';
   } else {
     print(model, total);
   }

@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/threads.h"
 #include "core/error.h"
+#include "core/json_text.h"
 #include "image/decode.h"
 #include "train/checkpoint.h"
 
@@ -85,9 +86,7 @@ int run(const Options& o) {
     }
   }
   if (o.json) {
-    std::cout << nlohmann::json{{"predictions", predictions}}.dump(-1, ' ', false,
-                                                                   nlohmann::json::error_handler_t::replace)
-              << '\n';
+    std::cout << json_text(nlohmann::json{{"predictions", predictions}}) << '\n';
   }
   return failed ? kFailed : kDone;
 }

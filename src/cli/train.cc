@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstdio>
 #include <map>
+#include <set>
 
 #include "cli/commands.h"
 #include "cli/progress.h"
@@ -43,6 +44,8 @@ void for_given(const Options& o, F f) {
 Recipe gather(const Options& o) {
   Recipe recipe;
   if (!o.recipe.empty()) read_recipe(o.recipe, recipe);
+  const Recipe before = recipe;
+  std::set<std::string> given;  // fields named on the command line
   for (const std::string& assignment : o.set) {
     const size_t equals = assignment.find('=');
     if (equals == std::string::npos) {
@@ -51,20 +54,22 @@ Recipe gather(const Options& o) {
     }
     const std::string field = assignment.substr(0, equals);
     set_field(recipe, field, assignment.substr(equals + 1), "--set " + field);
+    given.insert(field);
   }
-  bool penalty = false, rate = false;
-  const Recipe before = recipe;
   for_given(o, [&](const std::string& option, const std::string& field, const std::string& value) {
     set_field(recipe, field, value, option);
-    penalty |= option == "--shift-penalty";
-    rate |= option == "--lr";
+    given.insert(field);
   });
-  // A penalty asked for by hand decides the sparsity itself, unless that is asked for too.
-  if (penalty && recipe.shift == "ssl" && recipe.sparsity == Recipe{}.sparsity) recipe.sparsity = -1;
-  // Another optimiser than the recipe's does not take over its rates.
+  // A penalty asked for decides the sparsity itself, unless that is asked for too.
+  const Recipe usual;
+  if (given.count("shift.penalty") && !given.count("shift.sparsity") && recipe.shift == "ssl" &&
+      recipe.sparsity == usual.sparsity) {
+    recipe.sparsity = -1;
+  }
+  // Another optimiser than the file's does not take over its rates.
   if (recipe.optimiser != before.optimiser) {
-    recipe.weight_decay = Recipe{}.weight_decay;
-    if (!rate) recipe.learning_rate = Recipe{}.learning_rate;
+    if (!given.count("train.learning_rate")) recipe.learning_rate = usual.learning_rate;
+    if (!given.count("train.weight_decay")) recipe.weight_decay = usual.weight_decay;
   }
   return recipe;
 }

@@ -5,6 +5,7 @@
 
 #include "arch/registry.h"
 #include "core/error.h"
+#include "core/json_text.h"
 
 namespace fewshift {
 namespace {
@@ -103,8 +104,7 @@ void save_model(const std::filesystem::path& path, const Network& network, const
   file.metadata["format"] = kFormat;
   file.metadata["model"] = info.model;
   file.metadata["shift"] = info.shift;
-  file.metadata["class_names"] =
-      nlohmann::json(info.class_names).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  file.metadata["class_names"] = json_text(nlohmann::json(info.class_names));
   file.metadata["preprocess"] = to_json(info.preprocess);
   write_safetensors(path, file);
 }

@@ -17,14 +17,6 @@ bool same_classes(const SafeTensors& file, const std::vector<std::string>& class
          nlohmann::json::parse(found->second, nullptr, false) == nlohmann::json(class_names);
 }
 
-SafeTensors read_initial(const std::filesystem::path& from) {
-  try {
-    return read_safetensors(checkpoint_path(from));
-  } catch (const Error& error) {
-    throw Error(error.code(), "--init", error.what());
-  }
-}
-
 std::string listed(const std::vector<std::string>& names) {
   constexpr size_t kMost = 6;
   std::string text;
@@ -35,17 +27,17 @@ std::string listed(const std::vector<std::string>& names) {
 
 }  // namespace
 
-std::string initial_shift(const std::filesystem::path& from) {
-  const SafeTensors file = read_initial(from);
-  const auto found = file.metadata.find("shift");
-  return found == file.metadata.end() ? "ssl" : found->second;
+SafeTensors read_initial(const std::filesystem::path& from) {
+  try {
+    return read_safetensors(checkpoint_path(from));
+  } catch (const Error& error) {
+    throw Error(error.code(), "--init", error.what());
+  }
 }
 
-std::string take_initial(const std::filesystem::path& from, const std::vector<std::string>& class_names,
-                         bool shifts, Network& network) {
+std::string take_initial(const SafeTensors& file, const std::string& from,
+                         const std::vector<std::string>& class_names, bool shifts, Network& network) {
   torch::NoGradGuard no_grad;
-  const SafeTensors file = read_initial(from);
-  const std::filesystem::path path = checkpoint_path(from);
   const bool last = same_classes(file, class_names);
   std::vector<std::string> anew, lost;  // lost: displacements among them
   size_t taken = 0;
@@ -65,20 +57,20 @@ std::string take_initial(const std::filesystem::path& from, const std::vector<st
   for (const auto& item : network->named_parameters()) take(item.key(), item.value());
   for (const auto& item : network->named_buffers()) take(item.key(), item.value());
   if (taken < anew.size()) {
-    throw Error(ErrorCode::kInvalidArgument, "--init " + path.string(),
+    throw Error(ErrorCode::kInvalidArgument, "--init " + from,
                 "fits only " + std::to_string(taken) + " of this network's " +
                     std::to_string(taken + anew.size()) + " tensors: it is another network's");
   }
   if (!lost.empty()) {
     throw Error(
-        ErrorCode::kInvalidArgument, "--init " + path.string(),
+        ErrorCode::kInvalidArgument, "--init " + from,
         "has no " + lost[0] + " of this network's shape; --set shift.init=new learns the shifts anew");
   }
   for (const NamedShift& named : network->shifts()) {
     if (shifts) named.layer->start.copy_(named.layer->displacement);
   }
   return "took " + std::to_string(taken) + " of " + std::to_string(taken + anew.size()) + " tensors from " +
-         path.string() + (anew.empty() ? "" : "; made anew: " + listed(anew));
+         from + (anew.empty() ? "" : "; made anew: " + listed(anew));
 }
 
 }  // namespace fewshift

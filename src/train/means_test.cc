@@ -185,7 +185,7 @@ class Initial : public testing::Test {
   }
   std::string refusal(Network& network) {
     try {
-      take_initial(file, {"a", "b", "c"}, true, network);
+      take_initial(read_initial(file), file, {"a", "b", "c"}, true, network);
     } catch (const Error& error) {
       return error.what();
     }
@@ -197,7 +197,7 @@ class Initial : public testing::Test {
 
 TEST_F(Initial, TakesAllForTheSameClasses) {
   Network network(make_arch("shiftresnet20_e1", 3), 2);
-  const std::string said = take_initial(file, {"a", "b", "c"}, true, network);
+  const std::string said = take_initial(read_initial(file), file, {"a", "b", "c"}, true, network);
   EXPECT_EQ(said.find("made anew"), std::string::npos) << said;
   for (const auto& item : network->named_parameters()) {
     EXPECT_TRUE(torch::equal(item.value(), parameter(source, item.key()))) << item.key();
@@ -206,7 +206,7 @@ TEST_F(Initial, TakesAllForTheSameClasses) {
 
 TEST_F(Initial, MakesTheClassifierAnewForOtherClasses) {
   Network network(make_arch("shiftresnet20_e1", 3), 2), untouched(make_arch("shiftresnet20_e1", 3), 2);
-  const std::string said = take_initial(file, {"a", "b", "d"}, true, network);
+  const std::string said = take_initial(read_initial(file), file, {"a", "b", "d"}, true, network);
   EXPECT_NE(said.find("made anew: classifier.linear.weight, classifier.linear.bias"), std::string::npos)
       << said;
   const std::string last = "classifier.linear.weight", body = "units.4.project.conv.weight";
@@ -217,7 +217,7 @@ TEST_F(Initial, MakesTheClassifierAnewForOtherClasses) {
 
 TEST_F(Initial, LeavesShiftsAloneWhereTheyAreNotAskedFor) {
   Network network(make_arch("shiftresnet20_e1", 3), 2);
-  take_initial(file, {"a", "b", "c"}, false, network);
+  take_initial(read_initial(file), file, {"a", "b", "c"}, false, network);
   EXPECT_EQ(network->shifts()[2].layer->displacement.abs().sum().item<float>(), 0);
 }
 

@@ -47,13 +47,14 @@ void start_shifts(const Recipe& recipe, bool resumed, Network& network) {
 std::string begin_from_another(const Recipe& recipe, const std::vector<std::string>& class_names,
                                Network& network) {
   const Displacements own = spatial_operator(recipe.shift).displacements;
-  const std::string other = initial_shift(recipe.init);
+  const SafeTensors file = read_initial(recipe.init);
+  const auto other = file.metadata.find("shift");
+  const bool same = other != file.metadata.end() && other->second == recipe.shift;
   const bool learned = own == Displacements::kLearned;
   // Random shifts go on from random ones; what is a grid, or random in the place of something else, is made
   // anew.
-  const bool shifts =
-      recipe.shift_init != "new" && (learned || (own == Displacements::kRandom && other == recipe.shift));
-  std::string words = take_initial(recipe.init, class_names, shifts, network);
+  const bool shifts = recipe.shift_init != "new" && (learned || (own == Displacements::kRandom && same));
+  std::string words = take_initial(file, recipe.init, class_names, shifts, network);
   if (learned && shifts && recipe.shift_init == "keep" && !network->shifts().empty()) {
     words += "; its shifts stay as they are";
     for (const NamedShift& named : network->shifts()) named.layer->displacement.requires_grad_(false);

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/json_text.h"
 namespace fewshift {
 
 std::string to_json(const RunProgress& p) {
@@ -19,7 +20,7 @@ std::string to_json(const RunProgress& p) {
                             {"stopped", p.stopped},
                             {"broken", p.broken},
                             {"metrics", p.metrics}};
-  return j.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return json_text(j);
 }
 
 RunProgress run_progress_from_json(const std::string& text) {

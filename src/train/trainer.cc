@@ -301,6 +301,7 @@ class Trainer {
                  {"images_per_s", report.images_per_s},
                  {"seconds", report.seconds},
                  {"broken_images", report.broken_images}};
+    if (progress_.stopped) line["stopped"] = true;
     if (report.shift_sparsity >= 0) line["shift_sparsity"] = report.shift_sparsity;
     if (data_.val) {
       line["val_loss"] = report.val_loss;

@@ -6,6 +6,7 @@
 
 #include "core/cores.h"
 #include "core/error.h"
+#include "core/json_text.h"
 
 namespace fewshift {
 namespace {
@@ -70,7 +71,7 @@ std::string data_fingerprint(const Data& data) {
     add(set ? set->size() : 0);
     for (size_t k = 0; set && k < set->size(); ++k) add(static_cast<uint64_t>(set->label(k)));
   }
-  return json(data.class_names).dump(-1, ' ', false, json::error_handler_t::replace) + std::to_string(hash);
+  return json_text(json(data.class_names)) + std::to_string(hash);
 }
 
 }  // namespace fewshift

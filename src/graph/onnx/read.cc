@@ -424,9 +424,9 @@ class Reader {
   void must_be(const char* name, int64_t value, int64_t usual) const {
     if (integer(name, usual) != value) unsupported(std::string(name) + " must be " + std::to_string(value));
   }
-  int64_t axis(int64_t axis, int64_t rank) const {
-    if (axis < -rank || axis >= rank) corrupt("has an axis out of range");
-    return axis < 0 ? axis + rank : axis;
+  int64_t axis(int64_t axis) const {  // one counted from behind depends on a rank that is not known yet
+    if (axis < 0) unsupported("counts its axis from behind");
+    return axis;
   }
   const std::string& out() const {
     if (node_->outputs.empty()) corrupt("has no output");
@@ -565,12 +565,12 @@ class Reader {
     if (has(2)) inputs.push_back(in(2));
     add(Linear{}, inputs);
   }
-  void concat() { add(Concat{axis(integer("axis", 1), 4)}); }
+  void concat() { add(Concat{axis(integer("axis", 1))}); }
   void slice() {
     const Ints &starts = ints(1), &ends = ints(2);
     if (starts.size() != 1 || ends.size() != 1 || !has(3) || ints(3).size() != 1)
       unsupported("is read along one axis alone");
-    add(Slice{axis(ints(3)[0], 4), starts[0], ends[0], has(4) && !ints(4).empty() ? ints(4)[0] : 1}, {in(0)});
+    add(Slice{axis(ints(3)[0]), starts[0], ends[0], has(4) && !ints(4).empty() ? ints(4)[0] : 1}, {in(0)});
   }
   void pad() {
     if (const Attribute* mode = find("mode"); mode && mode->text != "constant")
