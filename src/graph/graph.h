@@ -3,6 +3,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -25,10 +26,17 @@ std::string text(const Dims& dims);  // "1x3x224x224"
 
 // Operators. Activations are [N,C,H,W]; x stands for a node's first input.
 
-// Inputs x, weight [out,in/groups,kh,kw] and, maybe, bias [out].
+// Inputs x, weight [out,in/groups,kh,kw] and, maybe, bias [out]; where it adds, bias and a summand of the
+// output's dimensions. low and high clamp what comes out. Files know neither adding nor clamping: passes fuse
+// them.
 struct Conv {
   Pair kernel{1, 1}, stride{1, 1}, dilation{1, 1}, pad_begin{0, 0}, pad_end{0, 0};
   int64_t groups = 1;
+  bool adds = false;
+  float low = -std::numeric_limits<float>::infinity(), high = std::numeric_limits<float>::infinity();
+  bool clamps() const {
+    return low > -std::numeric_limits<float>::infinity() || high < std::numeric_limits<float>::infinity();
+  }
 };
 // y[n,c,i,j] = x[n,c, stride*i + dy_c, stride*j + dx_c], 0 outside of x; ceil(H/stride) x ceil(W/stride).
 struct Shift {

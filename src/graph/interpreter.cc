@@ -84,7 +84,7 @@ class Interpreter {
     const int64_t inputs = in_dims(1)[1], outputs = out_dims()[1] / op.groups;
     each([&](int64_t p, const std::vector<int64_t>& at) {
       const int64_t n = at[0], o = at[1], first = o / outputs * inputs;
-      double sum = node_->inputs.size() == 3 ? in(2)[o] : 0;
+      double sum = (node_->inputs.size() >= 3 ? in(2)[o] : 0) + (op.adds ? in(3)[p] : 0);
       for (int64_t c = 0; c < inputs; ++c) {
         for (int64_t k = 0; k < op.kernel[0]; ++k) {
           for (int64_t l = 0; l < op.kernel[1]; ++l) {
@@ -94,7 +94,7 @@ class Interpreter {
           }
         }
       }
-      out()[p] = sum;
+      out()[p] = std::min<double>(std::max<double>(sum, op.low), op.high);
     });
   }
   void compute(const Shift& op) {

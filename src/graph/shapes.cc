@@ -81,18 +81,19 @@ class Shapes {
   }
 
   Dims of(const Conv& op) {
-    inputs(2, 3);
+    inputs(op.adds ? 4 : 2, op.adds ? 4 : 3);
     const Dims &x = in(0, 4), &w = in(1, 4);
     if (op.groups < 1 || x[1] % op.groups || w[0] % op.groups || w[1] != x[1] / op.groups ||
         w[2] != op.kernel[0] || w[3] != op.kernel[1])
       refuse(*node_, "its weight of " + text(w) + " does not fit an input of " + text(x) + " in " +
                          std::to_string(op.groups) + " groups");
-    if (node_->inputs.size() == 3) vector(2, w[0]);
+    if (node_->inputs.size() >= 3) vector(2, w[0]);
     Dims y = {x[0], w[0], 0, 0};
     for (int a = 0; a < 2; ++a) {
       y[2 + a] =
           windows(x[2 + a], op.kernel[a], op.stride[a], op.dilation[a], op.pad_begin[a] + op.pad_end[a]);
     }
+    if (op.adds && in(3) != y) refuse(*node_, "adds " + text(in(3)) + " to " + text(y));
     return y;
   }
   Dims of(const Shift& op) {

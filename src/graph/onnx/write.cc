@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/error.h"
 #include "core/file.h"
 #include "graph/onnx/fields.h"
 #include "graph/onnx/onnx.h"
@@ -148,7 +149,12 @@ class Writer {
   static Ints pads(const Pair& begin, const Pair& end) { return {begin[0], begin[1], end[0], end[1]}; }
   static Ints both(const Pair& pair) { return {pair[0], pair[1]}; }
 
-  void write(const Conv& op) { write(op, ins()); }
+  void write(const Conv& op) {
+    if (op.adds || op.clamps())
+      throw Error(ErrorCode::kUnsupported, "node " + node_->name,
+                  "is fused: files hold the operators one by one");
+    write(op, ins());
+  }
   void write(const Conv& op, const std::vector<std::string>& inputs) {
     operation("Conv", inputs)
         .set("dilations", both(op.dilation))

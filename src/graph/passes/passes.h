@@ -14,6 +14,12 @@ void recognise_gelu(Graph& graph);
 // A depthwise Conv whose kernels have a single 1 each, or nothing: a Shift.
 void recognise_shift(Graph& graph);
 
+// ReLU or Clip behind a Conv: clamps the Conv's output. After fuse_sum.
+void fuse_activation(Graph& graph);
+
+// A Conv, then the sum of its output and another value of the same dimensions: the Conv adds it.
+void fuse_sum(Graph& graph);
+
 // Drops the values that no node reads or writes any more, and renumbers the rest.
 void drop_unused(Graph& graph);
 

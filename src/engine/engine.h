@@ -1,0 +1,66 @@
+// Networks as ONNX files on the CPU: one loaded model, any number of sessions. Needs no LibTorch.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace fewshift::engine {
+
+// Weights as the kernels read them. Constant: sessions of any threads may share it.
+class Model {
+ public:
+  // Throws Error naming the file, field or node: not readable, corrupt, with an operator that is not computed
+  // here.
+  static std::shared_ptr<const Model> load(const std::filesystem::path& file);
+  static std::shared_ptr<const Model> from(graph::Graph graph);
+  ~Model();
+
+  const std::string& name() const;
+  const std::vector<int64_t>& input_dims() const;   // of one picture: [1,C,H,W]
+  const std::vector<int64_t>& output_dims() const;  // likewise
+  const std::map<std::string, std::string>& metadata() const;
+  int64_t madds() const;  // of convolutions and linear layers, for one picture
+
+ private:
+  friend class Session;
+  struct State;
+  explicit Model(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+// One batch size, on as many threads as said: the caller's and others of its own. Not for two callers at a
+// time.
+class Session {
+ public:
+  // batch and threads from 1 on. Throws Error (kInvalidArgument; kUnsupported where more than 8 GB would be
+  // needed).
+  Session(std::shared_ptr<const Model> model, int64_t batch = 1, int threads = 1);
+  ~Session();
+  Session(const Session&) = delete;
+
+  // input [batch,C,H,W], output [batch] times output_dims(), row-major. Allocates nothing.
+  void run(const float* input, float* output) noexcept;
+
+  // The layers in their order, and the seconds they took since profile(true): for reading a bench.
+  struct Layer {
+    std::string name, kind;
+    double seconds = 0, best = 0, madds = 0;  // of one picture: on average, at the fastest
+    bool shifts = false;
+  };
+  void profile(bool on);
+  std::vector<Layer> layers() const;
+
+  int64_t memory_bytes() const;  // activations
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace fewshift::engine

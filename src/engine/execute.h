@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "engine/task.h"
+
+namespace fewshift::engine {
+
+// Piece `piece` of block_parts * row_parts of a task, for picture `picture` of the batch (0 for a tail).
+void execute(const Kernels& kernels, const Task& task, int64_t piece, int64_t picture, const float* input,
+             float* output) noexcept;
+
+}  // namespace fewshift::engine

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "engine/task.h"
+
+namespace fewshift::engine {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+class Maker {
+ public:
+  Maker(const Program& program, const Layout& layout, int64_t batch, int threads, int lanes, float* memory)
+      : program_(program),
+        layout_(layout),
+        batch_(batch),
+        threads_(threads),
+        lanes_(lanes),
+        memory_(memory) {}
+
+  std::vector<Task> run() {
+    const Map& in = program_.maps[program_.input];
+    Task take;
+    take.name = "input";
+    take.args = TakeInput{in.channels,
+                          in.height,
+                          in.width,
+                          memory_ + layout_.place(program_.input, 0),
+                          layout_.row(program_.input),
+                          layout_.block(program_.input),
+                          static_cast<int>(layout_.pixel(program_.input))};
+    take.rows = in.height;
+    split(take, static_cast<double>(in.channels * in.width) / 4);
+    tasks_.push_back(std::move(take));
+    bool given = false;
+    for (const Step& step : program_.steps) {
+      if (step.tail && !given && !tail_output()) give(), given = true;
+      step_ = &step;
+      add();
+    }
+    if (!given) give();
+    for (Task& task : tasks_) {  // which have now found their places
+      if (auto* args = std::get_if<Pointwise>(&task.args)) args->offsets = task.offsets.data();
+      if (auto* args = std::get_if<Depthwise>(&task.args)) args->taps = task.offsets.data();
+    }
+    return std::move(tasks_);
+  }
+
+ private:
+  bool tail_output() const {
+    const auto& channels = program_.output.channels;
+    return std::any_of(channels.begin(), channels.end(),
+                       [&](const Source& s) { return s.map >= 0 && program_.maps[s.map].tail; });
+  }
+  CopyChannels::From from(const Source& s, const View& view) const {
+    if (s.map < 0) return {nullptr, 0, 0};
+    return {memory_ + layout_.place(s.map, s.channel, s.dy, s.dx), view.stride_y * layout_.row(s.map),
+            view.stride_x * layout_.pixel(s.map)};
+  }
+  void give() {
+    GiveOutput out;
+    const View& view = program_.output;
+    for (const Source& s : view.channels) out.from.push_back(from(s, view));
+    out.rows = view.height, out.columns = view.width;
+    Task task;
+    task.name = "output";
+    task.tail = tail_output();
+    if (task.tail) out.pictures = batch_;
+    task.args = std::move(out);
+    tasks_.push_back(std::move(task));
+  }
+
+  void add() {
+    Task task;
+    task.name = step_->name;
+    task.tail = step_->tail;
+    task.shifts = step_->shifts;
+    map_ = step_->writes;
+    first_ = 0;
+    if (program_.maps[map_].in_place_of >= 0)
+      first_ = program_.maps[map_].first, map_ = program_.maps[map_].in_place_of;
+    const Map& own = program_.maps[step_->writes];
+    columns_ = task.tail ? batch_ : own.width;
+    if (own.tail && !task.tail) task.own_column = lanes_;
+    task.rows = own.height;
+    task.blocks = (first_ % lanes_ + own.channels + lanes_ - 1) / lanes_;
+    std::visit([&](const auto& op) { fill(op, task); }, step_->op);
+    tasks_.push_back(std::move(task));
+  }
+
+  float* y() const { return memory_ + layout_.place(map_, first_ / lanes_ * lanes_); }
+  template <class Args>
+  void output(Args& args) const {
+    args.y = y();
+    args.columns = columns_;
+    args.y_row = layout_.row(map_), args.y_block = layout_.block(map_);
+  }
+  const float* x(size_t k) const {
+    const Source& s = step_->reads[k].channels.front();
+    return memory_ + layout_.place(s.map, s.channel);
+  }
+  int input(size_t k) const { return step_->reads[k].channels.front().map; }
+
+  void fill(const Convolve& op, Task& task) {
+    Pointwise args;
+    args.inputs = static_cast<int64_t>(op.inputs.size());
+    args.x = memory_;
+    for (const Source& s : op.inputs) {
+      task.offsets.push_back(static_cast<int32_t>(layout_.place(s.map, s.channel, s.dy, s.dx)));
+      args.x_row = op.stride_y * layout_.row(s.map);
+      args.x_pixel = (task.tail ? 1 : op.stride_x) * layout_.pixel(s.map);  // a tail's columns are pictures
+    }
+    args.weights = op.packed.data(), args.bias = op.packed_bias.data();
+    output(args);
+    if (op.conv.adds) {  // over itself, or a whole map like y
+      const Source& s = step_->reads[1].channels.front();
+      args.residual = memory_ + layout_.place(s.map, s.channel / lanes_ * lanes_);
+    }
+    args.low = op.conv.low, args.high = op.conv.high;
+    task.args = args;
+    const auto outputs = static_cast<double>(program_.maps[step_->writes].channels);
+    task.madds = outputs * static_cast<double>(args.inputs * task.rows * columns_);
+    split(task, static_cast<double>(args.inputs * columns_ * lanes_ * task.blocks));
+  }
+  void fill(const ConvolveDepthwise& op, Task& task) {
+    Depthwise args;
+    const graph::Conv& c = op.conv;
+    const int map = input(0);
+    args.x = x(0);
+    for (int64_t k = 0; k < c.kernel[0]; ++k) {
+      for (int64_t l = 0; l < c.kernel[1]; ++l) {
+        task.offsets.push_back(static_cast<int32_t>((k * c.dilation[0] - c.pad_begin[0]) * layout_.row(map) +
+                                                    (l * c.dilation[1] - c.pad_begin[1]) * lanes_));
+      }
+    }
+    args.tap_count = static_cast<int64_t>(task.offsets.size());
+    if (c.kernel[0] == c.kernel[1] && c.stride[0] == c.stride[1] && c.dilation == graph::Pair{1, 1})
+      args.kernel = c.kernel[0], args.stride = c.stride[0];
+    args.tap_row = layout_.row(map);
+    args.x_row = c.stride[0] * layout_.row(map), args.x_pixel = c.stride[1] * lanes_,
+    args.x_block = layout_.block(map);
+    args.weights = op.packed.data(), args.bias = op.packed_bias.data();
+    output(args);
+    args.low = c.low, args.high = c.high;
+    task.args = args;
+    const auto channels = static_cast<double>(program_.maps[step_->writes].channels);
+    task.madds = channels * static_cast<double>(args.tap_count * task.rows * columns_);
+    split(task, 2.0 * static_cast<double>(args.tap_count * columns_ * lanes_ * task.blocks));
+  }
+  void fill(const PoolPixels& op, Task& task) {
+    Pool args;
+    const graph::Pool& p = op.pool;
+    const int map = input(0);
+    args.max = p.max;
+    args.kernel_y = p.kernel[0], args.kernel_x = p.kernel[1], args.stride_y = p.stride[0],
+    args.stride_x = p.stride[1];
+    args.pad_y = p.pad_begin[0], args.pad_x = p.pad_begin[1];
+    args.x = x(0);
+    args.x_rows = step_->reads[0].height, args.x_columns = step_->reads[0].width;
+    args.x_row = layout_.row(map), args.x_block = layout_.block(map);
+    output(args);
+    task.args = args;
+    split(task, 4.0 * static_cast<double>(args.kernel_y * args.kernel_x * columns_ * lanes_ * task.blocks));
+  }
+  void fill(const AveragePixels&, Task& task) {
+    GlobalAverage args;
+    const int map = input(0);
+    args.x = x(0);
+    args.x_rows = step_->reads[0].height, args.x_columns = step_->reads[0].width;
+    args.x_row = layout_.row(map), args.x_block = layout_.block(map);
+    args.y = y();
+    args.y_block = layout_.block(map_);
+    task.args = args;
+    split(task, 4.0 * static_cast<double>(args.x_rows * args.x_columns * lanes_ * task.blocks));
+  }
+  void fill(const Apply& op, Task& task) {
+    Unary args;
+    args.function = op.function;
+    args.low = op.low, args.high = op.high;
+    args.x = x(0);
+    args.x_row = layout_.row(input(0)), args.x_block = layout_.block(input(0));
+    output(args);
+    task.args = args;
+    split(task, 16.0 * static_cast<double>(columns_ * lanes_ * task.blocks));
+  }
+  void fill(const Combine& op, Task& task) {
+    Binary args;
+    args.multiply = op.multiply;
+    args.a = x(0), args.b = x(1);
+    args.a_row = layout_.row(input(0)), args.a_block = layout_.block(input(0));
+    args.b_row = layout_.row(input(1)), args.b_block = layout_.block(input(1));
+    output(args);
+    args.low = -kInfinity, args.high = kInfinity;
+    task.args = args;
+    split(task, 4.0 * static_cast<double>(columns_ * lanes_ * task.blocks));
+  }
+  void fill(const Scale& op, Task& task) {
+    Affine args;
+    if (step_->reads.size() > 1) {
+      args.scale = x(1), args.scale_block = layout_.block(input(1));
+    } else {
+      args.scale = op.scale.data(), args.shift = op.shift.data();
+      args.scale_block = args.shift_block = lanes_;
+    }
+    args.x = x(0);
+    args.x_row = layout_.row(input(0)), args.x_block = layout_.block(input(0));
+    output(args);
+    args.low = op.low, args.high = op.high;
+    task.args = args;
+    split(task, 4.0 * static_cast<double>(columns_ * lanes_ * task.blocks));
+  }
+  void fill(const Copy&, Task& task) {
+    CopyChannels args;
+    const View& view = step_->reads[0];
+    for (const Source& s : view.channels) args.from.push_back(from(s, view));
+    output(args);
+    args.lanes = lanes_;
+    task.args = std::move(args);
+    split(task, 16.0 * static_cast<double>(columns_ * lanes_ * task.blocks));
+  }
+
+  // Into pieces of about ten microseconds, a multiple of the threads: rows first, then blocks. row_cost: in
+  // multiply-adds.
+  void split(Task& task, double row_cost) const {
+    if (threads_ == 1) return;
+    const double microseconds = row_cost * static_cast<double>(task.rows) / (3000.0 * lanes_);
+    if (microseconds < 3) return;
+    const int64_t most = int64_t{8} * threads_;
+    int64_t pieces = std::clamp<int64_t>(static_cast<int64_t>(microseconds / 10), threads_, most);
+    pieces = (pieces + threads_ - 1) / threads_ * threads_;
+    task.row_parts = std::min(task.rows, pieces);
+    // Rows that do not divide evenly among the threads: blocks do.
+    if (task.rows < pieces && task.blocks >= 4) {
+      task.row_parts = 1;
+      task.block_parts = std::min(task.blocks / 2, pieces);
+    }
+  }
+
+  const Program& program_;
+  const Layout& layout_;
+  const int64_t batch_;
+  const int threads_, lanes_;
+  float* memory_;
+  std::vector<Task> tasks_;
+  const Step* step_ = nullptr;
+  int map_ = 0, first_ = 0;
+  int64_t columns_ = 0;
+};
+
+}  // namespace
+
+std::vector<Task> make_tasks(const Program& program, const Layout& layout, int64_t batch, int threads,
+                             int lanes, float* memory) {
+  return Maker(program, layout, batch, threads, lanes, memory).run();
+}
+
+}  // namespace fewshift::engine

@@ -1,0 +1,103 @@
+// A graph as the engine computes it: steps from map to map. Slices, joins, shuffles and shifts of channels
+// are no steps: they are views, lists of where each channel is read. SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/aligned.h"
+#include "graph/graph.h"
+#include "kernels/elementwise.h"
+
+namespace fewshift::engine {
+
+// A channel of a view: pixel (i,j) is the map's pixel (stride_y*i + dy, stride_x*j + dx), zero outside of it.
+struct Source {
+  int map = -1;  // none: zeros
+  int channel = 0, dy = 0, dx = 0;
+};
+struct View {
+  std::vector<Source> channels;
+  int64_t height = 0, width = 0, stride_y = 1, stride_x = 1;
+};
+
+struct Map {
+  int64_t channels = 0, height = 0, width = 0;
+  bool planar = false;  // channel by channel rather than in blocks: the picture as it comes
+  bool tail = false;    // one pixel, behind the last average: the pictures of a batch are its columns
+  // Where it lies in place of another: channel 0 is that one's channel `first`.
+  int in_place_of = -1, first = 0;
+};
+
+// Operators of steps. A convolution's weight is [out][in * kernel * kernel]; of a depthwise one,
+// [channels][kernel * kernel]. What prepare() makes of them the kernels read.
+struct Convolve {
+  graph::Conv conv;
+  std::vector<float> weight, bias;
+  std::vector<Source> inputs;  // prepared: each product's, for output pixel (0,0)
+  int64_t stride_y = 1, stride_x = 1;
+  AlignedFloats packed, packed_bias;
+};
+struct ConvolveDepthwise {
+  graph::Conv conv;
+  std::vector<float> weight, bias;
+  AlignedFloats packed, packed_bias;
+};
+struct PoolPixels {
+  graph::Pool pool;
+};
+struct AveragePixels {};
+struct Apply {
+  ElementFunction function;
+  float low = 0, high = 0;
+};
+struct Combine {  // two maps
+  bool multiply = false;
+};
+struct Scale {  // each channel by a number and plus a number, or by the channels of a second view of one
+                // pixel
+  AlignedFloats scale, shift;
+  float low = -std::numeric_limits<float>::infinity(), high = std::numeric_limits<float>::infinity();
+};
+struct Copy {};
+
+using Operator =
+    std::variant<Convolve, ConvolveDepthwise, PoolPixels, AveragePixels, Apply, Combine, Scale, Copy>;
+
+struct Step {
+  std::string name;
+  Operator op;
+  std::vector<View> reads;  // a Convolve that adds: the second is what it adds
+  int writes = 0;
+  bool tail = false;  // once for all pictures of a batch, after the steps for each
+  bool shifts = false;
+};
+
+struct Program {
+  std::vector<Map> maps;
+  std::vector<Step> steps;
+  int input = 0;
+  View output;
+  int64_t madds = 0;
+  std::vector<int64_t> input_dims, output_dims;  // of one picture, with the batch: [1,3,224,224]
+};
+
+// The passes, then the steps, for vectors of `lanes` floats. Throws Error (kUnsupported, naming the node) for
+// what it cannot compute.
+Program build_program(graph::Graph graph, int lanes);
+
+// Where a sum, or a function of every element, may be written over what it reads.
+void write_in_place(Program& program, int lanes);
+
+// Copies for the operands that must lie as their step's kernel reads them, and weights as it reads them.
+void prepare(Program& program, int lanes);
+
+// A view's channels as they lie: in maps that are in place of no other.
+View resolved(const Program& program, const View& view);
+
+// The first channel, if the view is a whole run of one map's channels, as they stand; else -1.
+int run_of(const View& view);
+
+}  // namespace fewshift::engine

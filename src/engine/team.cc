@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/team.h"
+
+namespace fewshift::engine {
+namespace {
+
+inline void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Spins a little, a few microseconds, then lets others have the core.
+class Patience {
+ public:
+  void lose() {
+    if (++count_ < 500) {
+      pause();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+  bool lost() const { return count_ > 2000; }
+
+ private:
+  int count_ = 0;
+};
+
+}  // namespace
+
+Team::Team(std::vector<int64_t> jobs, int threads, std::function<void(int64_t, int64_t)> work)
+    : pieces_(std::move(jobs)), work_(std::move(work)), counters_(pieces_.size()) {
+  for (int t = 1; t < threads; ++t) helpers_.emplace_back([this] { help(); });
+}
+
+Team::~Team() {
+  stop_ = true;
+  ++epoch_;
+  epoch_.notify_all();
+  for (std::thread& helper : helpers_) helper.join();
+}
+
+uint32_t Team::start(int64_t begin, int64_t end) {
+  const uint32_t epoch = epoch_.load(std::memory_order_relaxed) + 1;
+  // Nobody holds a piece now. A late helper of the last run finds another epoch in `next` and gives up.
+  for (int64_t job = begin; job < end; ++job) {
+    counters_[job].done.store(0, std::memory_order_relaxed);
+    counters_[job].next.store(uint64_t{epoch} << 32, std::memory_order_release);
+  }
+  begin_.store(begin, std::memory_order_relaxed);
+  end_.store(end, std::memory_order_relaxed);
+  epoch_.store(epoch, std::memory_order_release);
+  epoch_.notify_all();
+  return epoch;
+}
+
+bool Team::take(uint32_t epoch, int64_t job) {
+  Counter& counter = counters_[job];
+  uint64_t next = counter.next.load(std::memory_order_acquire);
+  for (;;) {
+    if (next >> 32 != epoch) return false;
+    const auto piece = static_cast<int64_t>(next & 0xffffffff);
+    if (piece >= pieces_[job]) return true;
+    if (!counter.next.compare_exchange_weak(next, next + 1, std::memory_order_acq_rel)) continue;
+    work_(job, piece);
+    counter.done.fetch_add(1, std::memory_order_acq_rel);
+    next = counter.next.load(std::memory_order_acquire);
+  }
+}
+
+bool Team::wait(uint32_t epoch, int64_t job) const {
+  Patience patience;
+  while (counters_[job].done.load(std::memory_order_acquire) < pieces_[job]) {
+    if (epoch_.load(std::memory_order_acquire) != epoch) return false;
+    patience.lose();
+  }
+  return true;
+}
+
+void Team::help() {
+  uint32_t seen = 0;
+  for (;;) {
+    Patience patience;
+    uint32_t epoch;
+    while ((epoch = epoch_.load(std::memory_order_acquire)) == seen) {
+      if (patience.lost()) {
+        epoch_.wait(seen, std::memory_order_acquire);
+      } else {
+        patience.lose();
+      }
+    }
+    if (stop_) return;
+    seen = epoch;
+    const int64_t begin = begin_.load(std::memory_order_acquire), end = end_.load(std::memory_order_acquire);
+    // If these were a later run's already, no counter carries this epoch any more.
+    for (int64_t job = begin; job < end; ++job) {
+      if (!take(epoch, job) || !wait(epoch, job)) break;
+    }
+  }
+}
+
+}  // namespace fewshift::engine

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/elementwise.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include <hwy/contrib/math/math-inl.h>
+
+#include "kernels/kernels.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fewshift {
+namespace HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using D = hn::ScalableTag<float>;
+using Vector = hn::Vec<D>;
+
+constexpr int kLanes = hn::MaxLanes(D());
+
+HWY_INLINE Vector constant(float value) {
+  return hn::Set(D(), value);
+}
+HWY_INLINE Vector clamp(Vector x, float low, float high) {
+  return hn::Min(hn::Max(x, constant(low)), constant(high));
+}
+HWY_INLINE Vector sigmoid(Vector x) {
+  const Vector e = hn::Exp(D(), hn::Neg(clamp(x, -80, 80)));
+  return hn::Div(constant(1), hn::Add(constant(1), e));
+}
+// Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: within 1.5e-7.
+HWY_INLINE Vector erf(Vector x) {
+  const D d;
+  const Vector size = hn::Min(hn::Abs(x), constant(6));
+  const Vector t = hn::Div(constant(1), hn::MulAdd(constant(0.3275911f), size, constant(1)));
+  Vector sum = constant(1.061405429f);
+  for (float c : {-1.453152027f, 1.421413741f, -0.284496736f, 0.254829592f}) {
+    sum = hn::MulAdd(sum, t, constant(c));
+  }
+  const Vector rest = hn::Mul(hn::Mul(sum, t), hn::Exp(d, hn::Neg(hn::Mul(size, size))));
+  return hn::CopySign(hn::Sub(constant(1), rest), x);
+}
+HWY_INLINE Vector hard_sigmoid(Vector x) {
+  return clamp(hn::MulAdd(x, constant(1.0f / 6), constant(0.5f)), 0, 1);
+}
+
+// Calls f(x, y) for the vectors of a part's pixels.
+template <class Args, class F>
+HWY_INLINE void each(const Args& a, const Part& part, F f) {
+  const D d;
+  for (int64_t b = part.block_begin; b < part.block_end; ++b) {
+    for (int64_t i = part.row_begin; i < part.row_end; ++i) {
+      const float* x = a.x + b * a.x_block + i * a.x_row;
+      float* y = a.y + b * a.y_block + i * a.y_row;
+      for (int64_t j = 0; j < a.columns * kLanes; j += kLanes) hn::StoreU(f(hn::LoadU(d, x + j)), d, y + j);
+    }
+  }
+}
+
+void unary(const Unary& a, const Part& part) {
+  switch (a.function) {
+    case ElementFunction::kClamp:
+      return each(a, part, [&](Vector x) HWY_ATTR { return clamp(x, a.low, a.high); });
+    case ElementFunction::kSigmoid:
+      return each(a, part, [](Vector x) HWY_ATTR { return sigmoid(x); });
+    case ElementFunction::kErf:
+      return each(a, part, [](Vector x) HWY_ATTR { return erf(x); });
+    case ElementFunction::kGelu:
+      return each(a, part, [](Vector x) HWY_ATTR {
+        const Vector half = hn::Mul(x, constant(0.5f));
+        return hn::MulAdd(half, erf(hn::Mul(x, constant(0.70710678f))), half);
+      });
+    case ElementFunction::kHardSigmoid:
+      return each(a, part, [](Vector x) HWY_ATTR { return hard_sigmoid(x); });
+    case ElementFunction::kHardSwish:
+      return each(a, part, [](Vector x) HWY_ATTR { return hn::Mul(x, hard_sigmoid(x)); });
+  }
+}
+
+void binary(const Binary& a, const Part& part) {
+  const D d;
+  for (int64_t block = part.block_begin; block < part.block_end; ++block) {
+    for (int64_t i = part.row_begin; i < part.row_end; ++i) {
+      const float *from_a = a.a + block * a.a_block + i * a.a_row,
+                  *from_b = a.b + block * a.b_block + i * a.b_row;
+      float* y = a.y + block * a.y_block + i * a.y_row;
+      for (int64_t j = 0; j < a.columns * kLanes; j += kLanes) {
+        const Vector p = hn::LoadU(d, from_a + j), q = hn::LoadU(d, from_b + j);
+        hn::StoreU(clamp(a.multiply ? hn::Mul(p, q) : hn::Add(p, q), a.low, a.high), d, y + j);
+      }
+    }
+  }
+}
+
+void affine(const Affine& a, const Part& part) {
+  const D d;
+  for (int64_t b = part.block_begin; b < part.block_end; ++b) {
+    const Vector scale = a.scale ? hn::LoadU(d, a.scale + b * a.scale_block) : constant(1),
+                 shift = a.shift ? hn::LoadU(d, a.shift + b * a.shift_block) : constant(0);
+    each(a, {b, b + 1, part.row_begin, part.row_end},
+         [&](Vector x) HWY_ATTR { return clamp(hn::MulAdd(x, scale, shift), a.low, a.high); });
+  }
+}
+
+}  // namespace
+
+void fill_elementwise(Kernels& kernels) {
+  kernels.unary = unary;
+  kernels.binary = binary;
+  kernels.affine = affine;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace fewshift
+HWY_AFTER_NAMESPACE();

@@ -1,0 +1,38 @@
+// The table of kernels, one for each instruction set, and the choice among them. Kernels trust their
+// arguments. SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <vector>
+
+#include "kernels/depthwise.h"
+#include "kernels/elementwise.h"
+#include "kernels/pointwise.h"
+#include "kernels/pool.h"
+
+namespace fewshift {
+
+// Maps lie in blocks of `lanes` channels: [ceil(channels / lanes)][rows][pitch][lanes] floats, margins of
+// zero pixels around each block's map. Lanes beyond the last channel hold anything.
+struct Kernels {
+  const char* isa = "";  // "avx512", "avx2", "sse4", "neon", "baseline"; "reference" for the plain functions
+  int lanes = 0;         // floats in a vector
+
+  void (*pointwise)(const Pointwise&, const Part&) = nullptr;
+  void (*depthwise)(const Depthwise&, const Part&) = nullptr;
+  void (*pool)(const Pool&, const Part&) = nullptr;
+  void (*global_average)(const GlobalAverage&, const Part&) = nullptr;  // the part's rows do not matter
+  void (*unary)(const Unary&, const Part&) = nullptr;
+  void (*binary)(const Binary&, const Part&) = nullptr;
+  void (*affine)(const Affine&, const Part&) = nullptr;
+};
+
+// The best that this processor has, or the one that the environment's FEWSHIFT_ISA names. Throws Error
+// (kInvalidArgument) where that is unknown or not to be had here.
+const Kernels& kernels();
+
+// All that this processor has, the best first.
+const std::vector<Kernels>& all_kernels();
+
+// The plain functions, for maps in blocks of 1, 2, 4, 8 or 16 channels.
+Kernels reference_kernels(int lanes);
+
+}  // namespace fewshift
