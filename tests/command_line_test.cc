@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
+#include "core/npy.h"
 #include "core/safetensors.h"
 #include "graph/interpreter.h"
 #include "graph/onnx/onnx.h"
@@ -146,6 +147,65 @@ TEST_F(CommandLineTest, AnExportedFileCarriesAllThatItTakes) {
   expect_failure(run({"export", path("run"), "--out", path("nowhere/model.onnx")}),
                  path("nowhere/model.onnx"));
   expect_failure(run({"export", "--model", "fasternet_t0", "--size", "8", "--out", file}), "--size");
+}
+
+// The engine says what the run says, through each command that takes the file.
+TEST_F(CommandLineTest, AnExportedFileRunsWithoutTheRun) {
+  const std::string data = pictures("data", 4, 16, 1).string(), file = path("model.onnx");
+  ASSERT_EQ(run(train(data, path("run"))).code, 0);
+  ASSERT_EQ(run({"export", path("run"), "--out", file}).code, 0);
+  const json theirs = json::parse(run({"eval", path("run"), "--data", data, "--json"}).out),
+             ours = json::parse(run({"eval", file, "--data", data, "--json"}).out);
+  EXPECT_EQ(ours["top1"], theirs["top1"]);
+  EXPECT_NEAR(ours["loss"].get<double>(), theirs["loss"].get<double>(), 1e-4);
+  const json named = json::parse(run({"predict", file, data + "/test", "--json"}).out)["predictions"],
+             before = json::parse(run({"predict", path("run"), data + "/test", "--json"}).out)["predictions"];
+  ASSERT_EQ(named.size(), before.size());
+  for (size_t k = 0; k < named.size(); ++k) {
+    EXPECT_EQ(named[k]["classes"][0]["name"], before[k]["classes"][0]["name"]);
+    EXPECT_NEAR(named[k]["classes"][0]["score"].get<double>(), before[k]["classes"][0]["score"].get<double>(),
+                1e-4);
+  }
+  const json layers = json::parse(run({"inspect", file, "--json"}).out),
+             of_run = json::parse(run({"inspect", path("run"), "--json"}).out);
+  EXPECT_EQ(layers["madds"], of_run["madds"]);
+  EXPECT_NEAR(layers["shift_sparsity"].get<double>(), of_run["shift_sparsity"].get<double>(), 0.02);
+  const Outcome measured = run({"bench", file, "--threads", "1", "--steps", "3", "--layers", "--json"});
+  ASSERT_EQ(measured.code, 0) << measured.err;
+  const json bench = json::parse(measured.out);
+  for (const char* field : {"median_ms", "min_ms", "gflops", "peak_fraction", "shift_fraction", "layers"})
+    EXPECT_TRUE(bench.contains(field)) << field;
+
+  const Outcome verified = run({"verify", file, "--data", data, "--run", path("run"), "--json"});
+  ASSERT_EQ(verified.code, 0) << verified.err;
+  const json compared = json::parse(verified.out)["compared"];
+  EXPECT_EQ(compared[0]["with"], "LibTorch");
+  EXPECT_EQ(compared[1]["with"], "the run");
+  ASSERT_EQ(run(train(data, path("other"), {"--seed", "9"})).code, 0);
+  EXPECT_EQ(run({"verify", file, "--data", data, "--run", path("other")}).code, 3);
+}
+
+TEST_F(CommandLineTest, ArraysGoThroughAFile) {
+  const std::string file = path("model.onnx");
+  ASSERT_EQ(run({"export", "--model", "fenet_cifar_0.5", "--out", file}).code, 0);
+  Npy x{{3, 3, 32, 32}, std::vector<float>(3 * 3 * 32 * 32)};
+  for (size_t k = 0; k < x.values.size(); ++k) x.values[k] = static_cast<float>(std::sin(0.1 * double(k)));
+  write_npy(path("x.npy"), x);
+  for (const char* threads : {"1", "2"}) {
+    ASSERT_EQ(
+        run({"run", file, "--input", path("x.npy"), "--output", path("y.npy"), "--threads", threads}).code,
+        0);
+    const Npy y = read_npy(path("y.npy"));
+    const graph::Tensor expected = graph::interpret(graph::read_onnx(file), {x.shape, x.values});
+    ASSERT_EQ(y.shape, expected.dims);
+    for (size_t k = 0; k < y.values.size(); ++k) ASSERT_NEAR(y.values[k], expected.values[k], 1e-3);
+  }
+  expect_failure(run({"run", path("x.npy"), "--input", path("x.npy"), "--output", path("y.npy")}),
+                 path("x.npy"));
+  expect_failure(run({"run", file, "--input", file, "--output", path("y.npy")}), file);
+  expect_failure(run({"run", file, "--input", path("y.npy"), "--output", path("y.npy")}), path("y.npy"));
+  expect_failure(run({"predict", path("no.onnx"), "a.jpg"}), path("no.onnx"));
+  expect_failure(run({"bench"}), "MODEL.onnx");
 }
 
 TEST_F(CommandLineTest, EverySpatialOperatorTrainsAndIsDescribed) {
@@ -298,7 +358,7 @@ TEST_F(CommandLineTest, HelpAndUsage) {
   const Outcome help = run({"--help"});
   EXPECT_EQ(help.code, 0);
   for (const char* command :
-       {"models", "train", "eval", "compare", "predict", "inspect", "export", "bench"}) {
+       {"models", "train", "eval", "compare", "predict", "inspect", "export", "run", "verify", "bench"}) {
     EXPECT_NE(help.out.find(command), std::string::npos);
     EXPECT_EQ(run({command, "--help"}).code, 0) << command;
   }

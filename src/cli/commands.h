@@ -11,7 +11,7 @@ namespace fewshift::cli {
 using Action = std::function<int()>;
 
 // Exit codes, for scripts.
-constexpr int kDone = 0, kFailed = 1, kUsage = 2, kInterrupted = 130;
+constexpr int kDone = 0, kFailed = 1, kUsage = 2, kDiffers = 3, kInterrupted = 130;
 
 // "fewshift", or the name of the program that it is part of.
 const std::string& program_name();
@@ -23,6 +23,8 @@ Action predict_command(CLI::App& command);
 Action compare_command(CLI::App& command);
 Action inspect_command(CLI::App& command);
 Action export_command(CLI::App& command);
+Action run_command(CLI::App& command);
+Action verify_command(CLI::App& command);
 Action bench_command(CLI::App& command);
 
 }  // namespace fewshift::cli

@@ -12,13 +12,12 @@
 
 #include "arch/count.h"
 #include "cli/commands.h"
-#include "cli/threads.h"
+#include "cli/torch_threads.h"
 #include "core/error.h"
 #include "core/json_text.h"
 #include "nn/displacements.h"
 #include "train/checkpoint.h"
 #include "train/interval.h"
-#include "train/measure.h"
 #include "train/run_files.h"
 #include "train/trainer.h"
 
@@ -63,7 +62,7 @@ Fields settings_of(const Recipe& recipe, const TrainedModel& model) {
 // On `data`, or, without one, as the run found on val at the epoch it kept.
 void take_accuracy(const Options& o, TrainedModel& model, Run& run) {
   if (!o.data.empty()) {
-    const Measured measured = measure(model, o.data, {100, threads(0), o.flip, {}});
+    const Measured measured = measure(classifier_of(model), o.data, {100, threads(0), o.flip});
     run.top1 = measured.evaluation.top1;
     run.images = measured.evaluation.images;
     run.split = measured.split;

@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/open_classifier.h"
 #include "cli/threads.h"
-#include "train/measure.h"
 
 namespace fewshift::cli {
 namespace {
@@ -18,9 +18,8 @@ struct Options {
 };
 
 int run(const Options& o) {
-  set_threads(o.threads);
-  TrainedModel model = load_model(o.model);
-  const auto [split, result] = measure(model, o.data, {o.batch, threads(0), o.flip, {}});
+  const TrainedClassifier model = open_classifier(o.model, o.threads);
+  const auto [split, result] = measure(model, o.data, {o.batch, threads(0), o.flip});
   for (const auto& [name, reason] : result.broken) {
     std::fprintf(stderr, "skipped a broken picture: %s: %s\n", name.c_str(), reason.c_str());
   }
@@ -47,7 +46,8 @@ int run(const Options& o) {
 
 Action eval_command(CLI::App& command) {
   auto o = std::make_shared<Options>();
-  command.add_option("MODEL", o->model, "RUN folder (its best epoch) or a checkpoint")->required();
+  command.add_option("MODEL", o->model, "RUN folder (its best epoch), a checkpoint, or MODEL.onnx")
+      ->required();
   command.add_option("--data", o->data, "Folder with test/, or else val/")->required();
   command.add_option("--batch", o->batch, "Pictures at a time (100)")->check(CLI::Range(1, 65536));
   command.add_option("--threads", o->threads, "Of the arithmetic (all cores)")->check(CLI::Range(0, 1024));

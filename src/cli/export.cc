@@ -11,7 +11,7 @@
 #include "export/lower.h"
 #include "graph/onnx/onnx.h"
 #include "graph/passes/passes.h"
-#include "train/checkpoint.h"
+#include "model/info.h"
 
 namespace fewshift::cli {
 namespace {
@@ -33,21 +33,21 @@ std::string moves_of(const graph::Graph& graph) {
 }
 
 graph::Graph trained(const Options& o) {
-  TrainedModel model = load_model(o.run);
-  ModelInfo& info = model.info;
+  const std::filesystem::path path = checkpoint_path(o.run);
+  const std::string where = path.string();
+  const SafeTensors file = read_safetensors(path);
+  if (const auto format = file.metadata.find("format");
+      format == file.metadata.end() || format->second != kCheckpointFormat)
+    throw Error(ErrorCode::kCorrupt, where, "is no fewshift checkpoint");
+  ModelInfo info = info_from_metadata(file.metadata, where);
   if (o.size > 0) {  // seen at the same scale
     info.preprocess.resize = std::max(o.size, info.preprocess.resize * o.size / info.preprocess.size);
     info.preprocess.size = o.size;
   }
   const Arch arch = make_arch(info.model, static_cast<int>(info.class_names.size()), info.shift);
   count(arch, info.preprocess.size);  // refuses a size too small
-  const SafeTensors file = read_safetensors(model.path);
-  graph::Graph graph = lower(arch, weights_of(file, model.path.string()), info.preprocess.size);
-  graph.metadata = info.notes;
-  graph.metadata["model"] = info.model;
-  graph.metadata["shift"] = info.shift;
-  graph.metadata["class_names"] = json_text(info.class_names);
-  graph.metadata["preprocess"] = to_json(info.preprocess);
+  graph::Graph graph = lower(arch, weights_of(file, where), info.preprocess.size);
+  graph.metadata = to_metadata(info);
   return graph;
 }
 

@@ -1,17 +1,17 @@
 // fewshift predict
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
-#include "cli/threads.h"
+#include "cli/open_classifier.h"
 #include "core/error.h"
 #include "core/json_text.h"
 #include "image/decode.h"
-#include "train/checkpoint.h"
 
 namespace fewshift::cli {
 namespace {
@@ -49,24 +49,26 @@ struct Scored {
   double score;
 };
 
-std::vector<Scored> classify(TrainedModel& model, const Image& image, int top) {
-  torch::NoGradGuard no_grad;
+// The likeliest first.
+std::vector<Scored> classify(const TrainedClassifier& model, const Image& image, int top) {
   const int size = model.info.preprocess.size;
-  torch::Tensor input = torch::empty({1, size, size, 3});
-  preprocess(image, model.info.preprocess, input.mutable_data_ptr<float>());
-  const torch::Tensor scores =
-      torch::softmax(model.network->forward(input.permute({0, 3, 1, 2})).to(torch::kDouble), 1)[0];
-  const auto [values, classes] = scores.topk(std::min<int64_t>(top, scores.size(0)));
-  std::vector<Scored> result;
-  for (int64_t k = 0; k < values.size(0); ++k) {
-    result.push_back({model.info.class_names[classes[k].item<int64_t>()], values[k].item<double>()});
-  }
-  return result;
+  std::vector<float> picture(size_t(size) * size * 3), logits(model.info.class_names.size());
+  preprocess(image, model.info.preprocess, picture.data());
+  model.logits(picture.data(), 1, logits.data());
+  const double most = *std::max_element(logits.begin(), logits.end());
+  double total = 0;
+  for (float value : logits) total += std::exp(value - most);
+  std::vector<Scored> scores;
+  for (size_t c = 0; c < logits.size(); ++c)
+    scores.push_back({model.info.class_names[c], std::exp(logits[c] - most) / total});
+  std::stable_sort(scores.begin(), scores.end(),
+                   [](const Scored& a, const Scored& b) { return a.score > b.score; });
+  scores.resize(std::min<size_t>(top, scores.size()));
+  return scores;
 }
 
 int run(const Options& o) {
-  set_threads(o.threads);
-  TrainedModel model = load_model(o.model);
+  const TrainedClassifier model = open_classifier(o.model, o.threads);
   nlohmann::json predictions = nlohmann::json::array();
   int failed = 0;
   for (const std::string& file : expand(o.images)) {
@@ -95,7 +97,8 @@ int run(const Options& o) {
 
 Action predict_command(CLI::App& command) {
   auto o = std::make_shared<Options>();
-  command.add_option("MODEL", o->model, "RUN folder (its best epoch) or a checkpoint")->required();
+  command.add_option("MODEL", o->model, "RUN folder (its best epoch), a checkpoint, or MODEL.onnx")
+      ->required();
   command.add_option("IMAGE", o->images, "Pictures (JPEG, PNG), or folders of them")->required();
   command.add_option("--top", o->top, "How many classes to name (3)")->check(CLI::Range(1, 100000));
   command.add_option("--threads", o->threads, "Of the arithmetic (all cores)")->check(CLI::Range(0, 1024));

@@ -11,7 +11,9 @@
 #include "cli/program.h"
 #include "core/error.h"
 
+#ifdef FEWSHIFT_TRAIN
 #include <c10/util/Exception.h>
+#endif
 
 namespace fewshift::cli {
 namespace {
@@ -24,13 +26,17 @@ struct Row {
 
 const Row kCommands[] = {
     {"models", "List the networks: parameters and multiply-adds", models_command},
+#ifdef FEWSHIFT_TRAIN
     {"train", "Train a network on a folder of labelled pictures", train_command},
+    {"compare", "Set runs side by side, the seeds of a recipe in one row", compare_command},
+#endif
     {"eval", "Measure a trained network on test pictures", eval_command},
     {"predict", "Name what is in pictures", predict_command},
-    {"compare", "Set runs side by side, the seeds of a recipe in one row", compare_command},
     {"inspect", "Show a network's layers and the shifts it learned", inspect_command},
     {"export", "Write a trained network as one ONNX file", export_command},
-    {"bench", "Measure training speed", bench_command},
+    {"run", "Run an ONNX file on an array", run_command},
+    {"verify", "Compare an ONNX file's results here with LibTorch's and ONNX Runtime's", verify_command},
+    {"bench", "Measure the speed of an ONNX file, or of training", bench_command},
 };
 
 const char* const kFooter =
@@ -39,8 +45,8 @@ const char* const kFooter =
     "  fewshift predict runs/first photo.jpg\n"
     "  fewshift inspect runs/first\n"
     "my_pictures holds train/CLASS/*.jpg and, if you have them, val/CLASS and test/CLASS.\n"
-    "`fewshift COMMAND --help` explains each. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted "
-    "and saved.";
+    "`fewshift COMMAND --help` explains each. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check found "
+    "a difference, 130 interrupted and saved.";
 
 std::string g_name = "fewshift";
 
@@ -54,8 +60,10 @@ int run(const Action& action) {
     return action();
   } catch (const Error& error) {
     return fail(error.what());
+#ifdef FEWSHIFT_TRAIN
   } catch (const c10::Error& error) {
     return fail(error.what_without_backtrace());
+#endif
   } catch (const std::filesystem::filesystem_error& error) {
     return fail(error.path1().string() + ": " + error.code().message());
   } catch (const std::bad_alloc&) {

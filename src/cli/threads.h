@@ -1,8 +1,6 @@
 // How many threads a command may use.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include <ATen/Parallel.h>
-
 #include "core/cores.h"
 
 namespace fewshift::cli {
@@ -10,10 +8,6 @@ namespace fewshift::cli {
 // What was asked for, or all cores.
 inline int threads(int asked) {
   return asked > 0 ? asked : cores();
-}
-
-inline void set_threads(int asked) {
-  at::set_num_threads(threads(asked));
 }
 
 }  // namespace fewshift::cli

@@ -54,18 +54,22 @@ int64_t Model::madds() const {
 
 struct Session::State {
   State(std::shared_ptr<const Model> m, int64_t n, int threads)
-      : model(std::move(m)), batch(n), layout(model->state_->program, model->state_->kernels->lanes, batch) {
+      : model(std::move(m)),
+        batch(n),
+        units(find_units(model->state_->program, model->state_->kernels->lanes, threads)),
+        layout(model->state_->program, units, model->state_->kernels->lanes, batch, threads) {
     const Model::State& of = *model->state_;
     memory.assign(layout.floats(), 0.0f);
-    tasks = make_tasks(of.program, layout, batch, threads, of.kernels->lanes, memory.data());
+    tasks = make_tasks(of.program, units, layout, batch, threads, of.kernels->lanes, memory.data());
     std::vector<int64_t> pieces;
     for (const Task& task : tasks) {
       pieces.push_back(task.block_parts * task.row_parts);
       each += !task.tail;
     }
-    team.emplace(std::move(pieces), threads, [this, &kernels = *of.kernels](int64_t job, int64_t piece) {
-      execute(kernels, tasks[job], piece, picture, input, output);
-    });
+    team.emplace(std::move(pieces), threads,
+                 [this, &kernels = *of.kernels](int64_t job, int64_t piece, int thread) {
+                   execute(kernels, tasks[job], piece, picture, thread, input, output);
+                 });
   }
 
   template <class After>
@@ -77,6 +81,7 @@ struct Session::State {
 
   std::shared_ptr<const Model> model;
   const int64_t batch;
+  const std::map<int, Unit> units;
   Layout layout;
   AlignedFloats memory;
   std::vector<Task> tasks;
@@ -122,8 +127,8 @@ void Session::profile(bool on) {
 }
 
 std::vector<Session::Layer> Session::layers() const {
-  constexpr const char* kKinds[] = {"pointwise", "depthwise", "pool", "average", "function",
-                                    "sum",       "scale",     "copy", "input",   "output"};
+  constexpr const char* kKinds[] = {"pointwise", "depthwise", "pool",  "average", "function", "sum",
+                                    "scale",     "copy",      "input", "output",  "unit"};
   std::vector<Layer> layers;
   const double share = 1.0 / static_cast<double>(std::max<int64_t>(state_->runs, 1) * state_->batch);
   for (size_t k = 0; k < state_->tasks.size(); ++k) {

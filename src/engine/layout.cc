@@ -15,7 +15,8 @@ struct Life {
   bool overlaps(const Life& other) const { return first <= other.last && other.first <= last; }
 };
 
-std::vector<Life> lives_of(const Program& program) {
+// A unit's maps live through all of it: its steps take turns.
+std::vector<Life> lives_of(const Program& program, const std::map<int, Unit>& units) {
   constexpr int kEnd = std::numeric_limits<int>::max() - 1;
   std::vector<Life> lives(program.maps.size());
   auto touch = [&](int map, int step) {
@@ -24,15 +25,20 @@ std::vector<Life> lives_of(const Program& program) {
     lives[map].first = std::min(lives[map].first, step);
     lives[map].last = std::max(lives[map].last, step);
   };
+  std::vector<std::pair<int, int>> together(program.steps.size());  // the first and last step that take turns
+  for (int k = 0; k < static_cast<int>(together.size()); ++k) together[k] = {k, k};
+  for (const auto& [first, unit] : units) {
+    for (int k = first; k < first + unit.count; ++k) together[k] = {first, first + unit.count - 1};
+  }
   touch(program.input, -1);
   for (size_t k = 0; k < program.steps.size(); ++k) {
     const Step& step = program.steps[k];
     for (const View& view : step.reads) {
-      for (const Source& s : view.channels) touch(s.map, static_cast<int>(k));
+      for (const Source& s : view.channels) touch(s.map, together[k].second);
     }
     // Columns that one picture fills wait for the others'.
-    touch(step.writes, program.maps[step.writes].tail && !step.tail ? -1 : static_cast<int>(k));
-    touch(step.writes, static_cast<int>(k));
+    touch(step.writes, program.maps[step.writes].tail && !step.tail ? -1 : together[k].first);
+    touch(step.writes, together[k].second);
   }
   for (const Source& s : program.output.channels) touch(s.map, kEnd);
   return lives;
@@ -47,6 +53,11 @@ void Layout::reach(const View& view, int64_t dy, int64_t dx, int64_t stride_y, i
     if (s.map < 0) continue;
     const Kind& kind = kinds_[s.map];
     int64_t& margin = pools_[kind].margin;
+    if (kind.band) {  // its rows above and below are among those kept
+      const int64_t move = s.dx + dx;
+      margin = std::max({margin, -move, move + stride_x * (width - 1) - (kind.width - 1)});
+      continue;
+    }
     for (const auto& [move, stride, count, size] : {std::array{s.dy + dy, stride_y, height, kind.height},
                                                     std::array{s.dx + dx, stride_x, width, kind.width}}) {
       margin = std::max({margin, -move, move + stride * (count - 1) - (size - 1)});
@@ -54,9 +65,15 @@ void Layout::reach(const View& view, int64_t dy, int64_t dx, int64_t stride_y, i
   }
 }
 
-Layout::Layout(const Program& program, int lanes, int64_t batch) : blocks_before_(program.maps.size(), 0) {
-  for (const Map& map : program.maps) {
-    kinds_.push_back({map.height, map.tail ? batch : map.width, map.planar, map.tail});
+Layout::Layout(const Program& program, const std::map<int, Unit>& units, int lanes, int64_t batch,
+               int threads)
+    : blocks_before_(program.maps.size(), 0) {
+  const std::map<int, int64_t> bands = band_maps(program, units);
+  for (size_t m = 0; m < program.maps.size(); ++m) {
+    const Map& map = program.maps[m];
+    const auto band = bands.find(static_cast<int>(m));
+    const int64_t height = band == bands.end() ? map.height : band->second;
+    kinds_.push_back({band != bands.end(), height, map.tail ? batch : map.width, map.planar, map.tail});
     pools_[kinds_.back()].lanes = map.planar ? 1 : lanes;
   }
   for (const Step& step : program.steps) {
@@ -83,7 +100,7 @@ Layout::Layout(const Program& program, int lanes, int64_t batch) : blocks_before
     reach(view, 0, 0, view.stride_y, view.stride_x, view.height, view.width);
   }
 
-  const std::vector<Life> lives = lives_of(program);
+  const std::vector<Life> lives = lives_of(program, units);
   std::vector<int> order;
   for (size_t m = 0; m < program.maps.size(); ++m) {
     if (program.maps[m].in_place_of < 0 && lives[m].last >= lives[m].first)
@@ -107,14 +124,15 @@ Layout::Layout(const Program& program, int lanes, int64_t batch) : blocks_before
     Pool& p = pools_[kinds_[m]];
     p.blocks = std::max(p.blocks, at + blocks(m));
   }
-  for (auto& [kind, p] : pools_) {
+  for (auto& [kind, p] : pools_) {    // bands come last
     p.pitch = kind.width + p.margin;  // the margin behind a row is the one before the next
     p.block = ((kind.height + 2 * p.margin) * p.pitch + p.margin) * p.lanes;
-    p.base = floats_;
-    floats_ += (p.blocks * p.block + 15) / 16 * 16;
-    if (p.block > (int64_t{1} << 31) || floats_ >= (int64_t{1} << 31))
+    p.base = floats_ + band_floats_;
+    (kind.band ? band_floats_ : floats_) += (p.blocks * p.block + 15) / 16 * 16;
+    if (p.block > (int64_t{1} << 31) || floats_ + threads * band_floats_ >= (int64_t{1} << 31))
       throw Error(ErrorCode::kUnsupported, "the graph", "needs more than 8 GB for its maps");
   }
+  floats_ += threads * band_floats_;
 }
 
 }  // namespace fewshift::engine

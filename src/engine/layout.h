@@ -6,15 +6,18 @@
 #include <vector>
 
 #include "engine/program.h"
+#include "engine/units.h"
 
 namespace fewshift::engine {
 
 class Layout {
  public:
-  // Throws Error (kUnsupported) where more than 2^31 floats would be needed.
-  Layout(const Program& program, int lanes, int64_t batch);
+  // Of units only bands of what lies between their steps are kept, for each thread. Throws Error
+  // (kUnsupported) where more than 2^31 floats would be needed.
+  Layout(const Program& program, const std::map<int, Unit>& units, int lanes, int64_t batch, int threads);
 
   int64_t floats() const { return floats_; }
+  int64_t band_floats() const { return band_floats_; }  // from one thread's bands to the next one's
 
   // Of a map that is in place of no other. Floats from the beginning of the memory to channel c's pixel
   // (i,j), which may lie in the margin; between rows, pixels and blocks of channels.
@@ -29,6 +32,7 @@ class Layout {
 
  private:
   struct Kind {
+    bool band;  // first: bands come last in the order
     int64_t height, width;
     bool planar, tail;
     auto operator<=>(const Kind&) const = default;
@@ -43,7 +47,7 @@ class Layout {
   std::vector<Kind> kinds_;  // of each map
   std::map<Kind, Pool> pools_;
   std::vector<int64_t> blocks_before_;
-  int64_t floats_ = 0;
+  int64_t floats_ = 0, band_floats_ = 0;
 };
 
 }  // namespace fewshift::engine

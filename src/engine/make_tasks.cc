@@ -12,8 +12,10 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 class Maker {
  public:
-  Maker(const Program& program, const Layout& layout, int64_t batch, int threads, int lanes, float* memory)
+  Maker(const Program& program, const std::map<int, Unit>& units, const Layout& layout, int64_t batch,
+        int threads, int lanes, float* memory)
       : program_(program),
+        units_(units),
         layout_(layout),
         batch_(batch),
         threads_(threads),
@@ -35,15 +37,21 @@ class Maker {
     split(take, static_cast<double>(in.channels * in.width) / 4);
     tasks_.push_back(std::move(take));
     bool given = false;
-    for (const Step& step : program_.steps) {
+    for (int k = 0; k < static_cast<int>(program_.steps.size()); ++k) {
+      const Step& step = program_.steps[k];
       if (step.tail && !given && !tail_output()) give(), given = true;
-      step_ = &step;
-      add();
+      const auto unit = units_.find(k);
+      if (unit == units_.end()) {
+        tasks_.push_back(task_of(step));
+      } else {
+        tasks_.push_back(task_of(unit->second));
+        k += unit->second.count - 1;
+      }
     }
     if (!given) give();
     for (Task& task : tasks_) {  // which have now found their places
-      if (auto* args = std::get_if<Pointwise>(&task.args)) args->offsets = task.offsets.data();
-      if (auto* args = std::get_if<Depthwise>(&task.args)) args->taps = task.offsets.data();
+      point(task);
+      for (Task& part : task.parts) point(part);
     }
     return std::move(tasks_);
   }
@@ -72,7 +80,29 @@ class Maker {
     tasks_.push_back(std::move(task));
   }
 
-  void add() {
+  static void point(Task& task) {
+    if (auto* args = std::get_if<Pointwise>(&task.args)) args->offsets = task.offsets.data();
+    if (auto* args = std::get_if<Depthwise>(&task.args)) args->taps = task.offsets.data();
+  }
+
+  Task task_of(const Unit& unit) {
+    Task task;
+    for (int k = unit.first; k < unit.first + unit.count; ++k) {
+      task.parts.push_back(task_of(program_.steps[k]));
+      task.madds += task.parts.back().madds;
+      task.shifts |= task.parts.back().shifts;
+    }
+    const Task &expand = task.parts.front(), &project = task.parts.back();
+    task.name = expand.name.substr(0, expand.name.rfind('.'));
+    task.args = Bands{unit, program_.maps[unit.hidden].height, layout_.band_floats()};
+    task.rows = project.rows;
+    split(task, task.madds / static_cast<double>(task.rows));
+    task.block_parts = 1;
+    return task;
+  }
+
+  Task task_of(const Step& step) {
+    step_ = &step;
     Task task;
     task.name = step_->name;
     task.tail = step_->tail;
@@ -87,7 +117,7 @@ class Maker {
     task.rows = own.height;
     task.blocks = (first_ % lanes_ + own.channels + lanes_ - 1) / lanes_;
     std::visit([&](const auto& op) { fill(op, task); }, step_->op);
-    tasks_.push_back(std::move(task));
+    return task;
   }
 
   float* y() const { return memory_ + layout_.place(map_, first_ / lanes_ * lanes_); }
@@ -239,6 +269,7 @@ class Maker {
   }
 
   const Program& program_;
+  const std::map<int, Unit>& units_;
   const Layout& layout_;
   const int64_t batch_;
   const int threads_, lanes_;
@@ -251,9 +282,9 @@ class Maker {
 
 }  // namespace
 
-std::vector<Task> make_tasks(const Program& program, const Layout& layout, int64_t batch, int threads,
-                             int lanes, float* memory) {
-  return Maker(program, layout, batch, threads, lanes, memory).run();
+std::vector<Task> make_tasks(const Program& program, const std::map<int, Unit>& units, const Layout& layout,
+                             int64_t batch, int threads, int lanes, float* memory) {
+  return Maker(program, units, layout, batch, threads, lanes, memory).run();
 }
 
 }  // namespace fewshift::engine

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/layout.h"
+#include "engine/units.h"
 #include "kernels/kernels.h"
 
 namespace fewshift::engine {
@@ -32,10 +33,17 @@ struct GiveOutput {
   int64_t rows = 0, columns = 0, pictures = 1;  // pictures: columns of a tail's maps
 };
 
+// A unit's steps as its parts, band by band. Their pointers are those of the first thread.
+struct Bands {
+  Unit unit;
+  int64_t hidden_rows = 0;    // of the whole map
+  int64_t thread_floats = 0;  // from one thread's bands to the next one's
+};
+
 struct Task {
   std::string name;
   std::variant<Pointwise, Depthwise, Pool, GlobalAverage, Unary, Binary, Affine, CopyChannels, TakeInput,
-               GiveOutput>
+               GiveOutput, Bands>
       args;
   bool tail = false;
   int64_t own_column = 0;  // floats from one picture's place in y to the next one's, where y is in the tail
@@ -44,10 +52,11 @@ struct Task {
   double madds = 0;
   bool shifts = false;
   std::vector<int32_t> offsets;  // what args point to
+  std::vector<Task> parts;       // of Bands
 };
 
 // In `memory` of layout.floats() zeros, for as many threads.
-std::vector<Task> make_tasks(const Program& program, const Layout& layout, int64_t batch, int threads,
-                             int lanes, float* memory);
+std::vector<Task> make_tasks(const Program& program, const std::map<int, Unit>& units, const Layout& layout,
+                             int64_t batch, int threads, int lanes, float* memory);
 
 }  // namespace fewshift::engine

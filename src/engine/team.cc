@@ -30,9 +30,9 @@ class Patience {
 
 }  // namespace
 
-Team::Team(std::vector<int64_t> jobs, int threads, std::function<void(int64_t, int64_t)> work)
+Team::Team(std::vector<int64_t> jobs, int threads, std::function<void(int64_t, int64_t, int)> work)
     : pieces_(std::move(jobs)), work_(std::move(work)), counters_(pieces_.size()) {
-  for (int t = 1; t < threads; ++t) helpers_.emplace_back([this] { help(); });
+  for (int t = 1; t < threads; ++t) helpers_.emplace_back([this, t] { help(t); });
 }
 
 Team::~Team() {
@@ -56,7 +56,7 @@ uint32_t Team::start(int64_t begin, int64_t end) {
   return epoch;
 }
 
-bool Team::take(uint32_t epoch, int64_t job) {
+bool Team::take(uint32_t epoch, int64_t job, int thread) {
   Counter& counter = counters_[job];
   uint64_t next = counter.next.load(std::memory_order_acquire);
   for (;;) {
@@ -64,7 +64,7 @@ bool Team::take(uint32_t epoch, int64_t job) {
     const auto piece = static_cast<int64_t>(next & 0xffffffff);
     if (piece >= pieces_[job]) return true;
     if (!counter.next.compare_exchange_weak(next, next + 1, std::memory_order_acq_rel)) continue;
-    work_(job, piece);
+    work_(job, piece, thread);
     counter.done.fetch_add(1, std::memory_order_acq_rel);
     next = counter.next.load(std::memory_order_acquire);
   }
@@ -79,7 +79,7 @@ bool Team::wait(uint32_t epoch, int64_t job) const {
   return true;
 }
 
-void Team::help() {
+void Team::help(int thread) {
   uint32_t seen = 0;
   for (;;) {
     Patience patience;
@@ -96,7 +96,7 @@ void Team::help() {
     const int64_t begin = begin_.load(std::memory_order_acquire), end = end_.load(std::memory_order_acquire);
     // If these were a later run's already, no counter carries this epoch any more.
     for (int64_t job = begin; job < end; ++job) {
-      if (!take(epoch, job) || !wait(epoch, job)) break;
+      if (!take(epoch, job, thread) || !wait(epoch, job)) break;
     }
   }
 }

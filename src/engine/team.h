@@ -13,9 +13,11 @@ namespace fewshift::engine {
 
 class Team {
  public:
-  // jobs[k]: the number of pieces of job k. work(job, piece) is called for each piece once a run, from any
-  // thread, and never before all pieces of the jobs before have been done. Starts threads - 1 threads.
-  Team(std::vector<int64_t> jobs, int threads, std::function<void(int64_t job, int64_t piece)> work);
+  // jobs[k]: the number of pieces of job k. work(job, piece, thread), thread 0 being the caller, is called
+  // for each piece once a run, from any thread, and never before all pieces of the jobs before have been
+  // done. Starts threads - 1 threads.
+  Team(std::vector<int64_t> jobs, int threads,
+       std::function<void(int64_t job, int64_t piece, int thread)> work);
   ~Team();
   Team(const Team&) = delete;
 
@@ -25,14 +27,14 @@ class Team {
   void run(int64_t begin, int64_t end, After after) {
     if (helpers_.empty()) {
       for (int64_t job = begin; job < end; ++job) {
-        for (int64_t piece = 0; piece < pieces_[job]; ++piece) work_(job, piece);
+        for (int64_t piece = 0; piece < pieces_[job]; ++piece) work_(job, piece, 0);
         after(job);
       }
       return;
     }
     const uint32_t epoch = start(begin, end);
     for (int64_t job = begin; job < end; ++job) {
-      take(epoch, job);
+      take(epoch, job, 0);
       wait(epoch, job);
       after(job);
     }
@@ -44,12 +46,12 @@ class Team {
     std::atomic<int64_t> done{0};
   };
   uint32_t start(int64_t begin, int64_t end);
-  bool take(uint32_t epoch, int64_t job);  // false: the epoch is over
+  bool take(uint32_t epoch, int64_t job, int thread);  // false: the epoch is over
   bool wait(uint32_t epoch, int64_t job) const;
-  void help();
+  void help(int thread);
 
   const std::vector<int64_t> pieces_;
-  const std::function<void(int64_t, int64_t)> work_;
+  const std::function<void(int64_t, int64_t, int)> work_;
   std::vector<Counter> counters_;
   std::atomic<uint32_t> epoch_{0};
   std::atomic<int64_t> begin_{0}, end_{0};

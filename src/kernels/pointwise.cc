@@ -119,15 +119,16 @@ void pointwise(const Pointwise& args, const Part& part) {
   const int64_t parts = (args.columns + kWidth - 1) / kWidth;
   const int64_t chunks = std::max<int64_t>((args.inputs + kInputs - 1) / kInputs, 1);
   const int64_t row_floats = args.columns * (args.inputs / chunks + kTogether * kLanes);
-  const int64_t band = std::max<int64_t>(kBandFloats / row_floats, 1);
-  for (int64_t row = part.row_begin; row < part.row_end; row += band) {
-    const int64_t row_end = std::min(row + band, part.row_end);
+  const int64_t most = std::max<int64_t>(kBandFloats / row_floats, 1), rows = part.row_end - part.row_begin,
+                bands = (rows + most - 1) / most;
+  for (int64_t r = 0; r < bands; ++r) {
+    const int64_t row = part.row_begin + r * rows / bands, row_end = part.row_begin + (r + 1) * rows / bands;
     for (int64_t begin = part.block_begin; begin < part.block_end; begin += kTogether) {
       const int64_t blocks = std::min(kTogether, part.block_end - begin);
-      for (int64_t p = 0; p < parts; ++p) {  // of nearly equal widths
-        const int64_t j = p * args.columns / parts, width = (p + 1) * args.columns / parts - j;
-        const int64_t high = highest(static_cast<int>(width)), layers = (blocks + high - 1) / high;
-        for (int64_t c = 0; c < chunks; ++c) {
+      for (int64_t c = 0; c < chunks; ++c) {
+        for (int64_t p = 0; p < parts; ++p) {  // of nearly equal widths
+          const int64_t j = p * args.columns / parts, width = (p + 1) * args.columns / parts - j;
+          const int64_t high = highest(static_cast<int>(width)), layers = (blocks + high - 1) / high;
           for (int64_t l = 0; l < layers; ++l) {
             const int64_t b = begin + l * blocks / layers, height = begin + (l + 1) * blocks / layers - b;
             const Tile compute = all[width - 1][height - 1];

@@ -1,38 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/checkpoint.h"
 
-#include <nlohmann/json.hpp>
+#include <algorithm>
 
 #include "arch/registry.h"
 #include "core/error.h"
-#include "core/json_text.h"
 
 namespace fewshift {
 namespace {
-
-constexpr const char* kFormat = "fewshift checkpoint 1";
-
-const std::string& need(const SafeTensors& file, const std::string& key, const std::string& where) {
-  const auto found = file.metadata.find(key);
-  if (found == file.metadata.end()) {
-    throw Error(ErrorCode::kCorrupt, where, "not a fewshift checkpoint: its metadata has no " + key);
-  }
-  return found->second;
-}
-
-std::vector<std::string> class_names(const std::string& json, const std::string& where) {
-  const auto parsed = nlohmann::json::parse(json, nullptr, false);
-  std::vector<std::string> names;
-  if (parsed.is_array()) {
-    for (const auto& name : parsed) {
-      if (name.is_string()) names.push_back(name.get<std::string>());
-    }
-  }
-  if (names.size() < 2 || names.size() != parsed.size()) {
-    throw Error(ErrorCode::kCorrupt, where, "metadata class_names is not a list of at least two names");
-  }
-  return names;
-}
 
 Arch arch_of(const ModelInfo& info, const std::string& where) {
   try {
@@ -100,47 +75,42 @@ void take_network(const SafeTensors& file, const std::string& prefix, const std:
 void save_model(const std::filesystem::path& path, const Network& network, const ModelInfo& info) {
   SafeTensors file;
   put_network(network, "", file);
-  file.metadata = info.notes;
-  file.metadata["format"] = kFormat;
-  file.metadata["model"] = info.model;
-  file.metadata["shift"] = info.shift;
-  file.metadata["class_names"] = json_text(nlohmann::json(info.class_names));
-  file.metadata["preprocess"] = to_json(info.preprocess);
+  file.metadata = to_metadata(info);
+  file.metadata["format"] = kCheckpointFormat;
   write_safetensors(path, file);
-}
-
-std::filesystem::path checkpoint_path(const std::filesystem::path& given) {
-  if (!std::filesystem::is_directory(given)) return given;
-  for (const char* name : {"best.safetensors", "last.safetensors"}) {
-    if (std::filesystem::exists(given / name)) return given / name;
-  }
-  throw Error(
-      ErrorCode::kNotFound, given.string(),
-      "holds neither best.safetensors nor last.safetensors: no epoch of it has ended yet, or it is no run");
 }
 
 TrainedModel load_model(const std::filesystem::path& given) {
   const std::filesystem::path path = checkpoint_path(given);
   const std::string where = path.string();
   const SafeTensors file = read_safetensors(path);
-  if (need(file, "format", where) != kFormat) {
-    throw Error(ErrorCode::kUnsupported, where, "is of another format: " + file.metadata.at("format"));
-  }
+  const auto format = file.metadata.find("format");
+  if (format == file.metadata.end())
+    throw Error(ErrorCode::kCorrupt, where, "not a fewshift checkpoint: its metadata has no format");
+  if (format->second != kCheckpointFormat)
+    throw Error(ErrorCode::kUnsupported, where, "is of another format: " + format->second);
   TrainedModel model;
   model.path = path;
-  model.info.notes = file.metadata;
-  for (const char* key : {"format", "model", "shift", "class_names", "preprocess"})
-    model.info.notes.erase(key);
-  model.info.model = need(file, "model", where);
-  if (const auto shift = file.metadata.find("shift"); shift != file.metadata.end()) {
-    model.info.shift = shift->second;
-  }
-  model.info.class_names = class_names(need(file, "class_names", where), where);
-  model.info.preprocess = preprocess_from_json(need(file, "preprocess", where), where);
+  model.info = info_from_metadata(file.metadata, where);
   model.network = Network(arch_of(model.info, where), 0);
   take_network(file, "", where, model.network);
   model.network->eval();
   return model;
+}
+
+Logits logits_of(const Network& network, int size) {
+  return [network = Network(network), size](const float* pictures, int64_t count, float* logits) mutable {
+    torch::NoGradGuard no_grad;
+    const torch::Tensor images =
+        torch::from_blob(const_cast<float*>(pictures), {count, size, size, 3}, torch::kFloat)
+            .permute({0, 3, 1, 2});
+    const torch::Tensor result = network->forward(images).contiguous();
+    std::copy_n(result.data_ptr<float>(), result.numel(), logits);
+  };
+}
+
+TrainedClassifier classifier_of(const TrainedModel& model) {
+  return {model.info, logits_of(model.network, model.info.preprocess.size)};
 }
 
 }  // namespace fewshift

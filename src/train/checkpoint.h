@@ -9,18 +9,10 @@
 #include <vector>
 
 #include "core/safetensors.h"
-#include "image/preprocess.h"
+#include "model/evaluate.h"
 #include "nn/network.h"
 
 namespace fewshift {
-
-struct ModelInfo {
-  std::string model;          // a name of the registry
-  std::string shift = "ssl";  // its spatial operator
-  std::vector<std::string> class_names;
-  Preprocess preprocess;
-  std::map<std::string, std::string> notes;  // epoch, val_top1, seed, ...: for people
-};
 
 struct TrainedModel {
   ModelInfo info;
@@ -38,14 +30,14 @@ void put_network(const Network& network, const std::string& prefix, SafeTensors&
 void take_network(const SafeTensors& file, const std::string& prefix, const std::string& where,
                   Network& network);
 
-// `given`, or, where it is a RUN folder, its best.safetensors (else last.safetensors). Throws Error
-// (kNotFound).
-std::filesystem::path checkpoint_path(const std::filesystem::path& given);
-
 void save_model(const std::filesystem::path& path, const Network& network, const ModelInfo& info);
 
 // From a checkpoint or a RUN folder (checkpoint_path), in evaluation mode. Throws Error, naming the file and
 // the field or tensor.
 TrainedModel load_model(const std::filesystem::path& path);
+
+// The network as it is now, whatever mode it is in; it shares the weights.
+Logits logits_of(const Network& network, int size);
+TrainedClassifier classifier_of(const TrainedModel& model);
 
 }  // namespace fewshift

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/evaluate.h"
 
-#include <algorithm>
+#include "train/checkpoint.h"
 
 namespace fewshift {
 
@@ -14,39 +14,13 @@ torch::Tensor labels_tensor(Batch& batch) {
   return torch::from_blob(batch.labels.data(), {batch.size}, torch::kLong);
 }
 
-Evaluation evaluate(Network& network, std::shared_ptr<const Dataset> dataset,
+Evaluation evaluate(Network& network, const Preprocess& preprocess, std::shared_ptr<const Dataset> dataset,
                     const EvaluateOptions& options) {
-  torch::NoGradGuard no_grad;
   const bool training = network->is_training();
   network->eval();
-  LoaderOptions loading;
-  loading.batch = options.batch;
-  loading.workers = options.workers;
-  loading.preprocess = options.preprocess;
-  Loader loader(dataset, loading);
-  loader.start(0);
-  Evaluation result;
-  Batch batch;
-  int64_t right1 = 0, right5 = 0;
-  while (loader.next(batch)) {
-    const torch::Tensor images = images_tensor(batch, options.preprocess.size);
-    torch::Tensor logits = network->forward(images);
-    if (options.flip) logits = (logits + network->forward(images.flip({3}))) / 2;
-    const torch::Tensor labels = labels_tensor(batch);
-    result.loss += torch::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum).item<double>();
-    const auto top = std::get<1>(logits.topk(std::min<int64_t>(5, logits.size(1)), 1));
-    const auto right = top == labels.unsqueeze(1);
-    right1 += right.select(1, 0).sum().item<int64_t>();
-    right5 += right.sum().item<int64_t>();
-    result.images += batch.size;
-  }
-  if (result.images > 0) {
-    const auto images = static_cast<double>(result.images);
-    result.top1 = static_cast<double>(right1) / images;
-    result.top5 = static_cast<double>(right5) / images;
-    result.loss /= images;
-  }
-  result.broken = loader.broken();
+  const int64_t classes = std::get<Classifier>(network->arch().units.back().unit).classes;
+  const Evaluation result =
+      evaluate(logits_of(network, preprocess.size), classes, preprocess, dataset, options);
   if (training) network->train();
   return result;
 }

@@ -236,10 +236,9 @@ class Trainer {
 
   void validate(EpochReport& report) {
     EvaluateOptions options;
-    options.preprocess = preprocess_;
     options.workers = std::min(4, cores());
     try {
-      const Evaluation val = evaluate(kept(), data_.val, options);
+      const Evaluation val = evaluate(kept(), preprocess_, data_.val, options);
       if (!std::isfinite(val.loss)) fail_numeric(val.loss);
       report.val_loss = val.loss;
       report.val_top1 = val.top1;

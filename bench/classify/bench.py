@@ -1,0 +1,126 @@
+"""Classifiers at 224 px, ours and the peers' side by side: every peer loads each model in a process of its own, shows that its
+results are the others', and then all take turns. usage: bench.py BUILD OUT.json [MODEL...]; see scripts/bench."""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+
+import numpy
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+MODELS = ["fenet_1.0", "mobilenet_v2_1.0", "mobilenetv4_conv_small", "shufflenet_v2_1.0", "fasternet_t0"]
+
+
+class Peer:
+    def __init__(self, name, command, model, batch, threads, x, folder):
+        self.name, self.threads, self.seconds, self.cpu = name, threads, [], 0.0
+        output = f"{folder}/{name}.npy"
+        self.process = subprocess.Popen(
+            command + [model, str(batch), str(threads), x, output], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, text=True, env=dict(os.environ, OMP_WAIT_POLICY="passive"))
+        for line in self.process.stdout:
+            if line.startswith("ready "):
+                self.about = json.loads(line[6:])
+                self.output = numpy.load(output)
+                return
+        raise RuntimeError(f"{name} does not take {os.path.basename(model)}")
+
+    def ask(self, runs):
+        self.process.stdin.write(f"run {runs}\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        while line and not line.startswith("{"):
+            line = self.process.stdout.readline()
+        return json.loads(line)
+
+    def take_turn(self, runs):
+        answer = self.ask(runs)
+        self.seconds += answer["seconds"]
+        self.memory_mb = answer["memory_mb"]
+
+    def check_threads(self):
+        """No more processor time than the threads named can have spent."""
+        before = self.ask(1)["cpu"]
+        answer = self.ask(5)
+        busy = (answer["cpu"] - before) / sum(answer["seconds"])
+        assert busy < self.threads + 0.35, f"{self.name} kept {busy:.2f} cores busy, not {self.threads}"
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def commands(build, wanted):
+    python = [sys.executable]
+    every = {"ours": [f"{build}/bench/ours"], "onnxruntime": python + [f"{HERE}/peer_onnxruntime.py"],
+             "openvino": python + [f"{HERE}/peer_openvino.py"], "ncnn": python + [f"{HERE}/peer_ncnn.py"],
+             "mnn": python + [f"{HERE}/peer_mnn.py"]}
+    return {name: every[name] for name in wanted}
+
+
+def measure(options, model, batch, threads):
+    file, x = f"{options.folder}/{model}.onnx", f"{options.folder}/x{batch}.npy"
+    numpy.save(x, numpy.random.default_rng(0).standard_normal((batch, 3, 224, 224), dtype=numpy.float32))
+    peers = []
+    for name, command in commands(options.build, options.peers).items():
+        try:
+            peers.append(Peer(name, command, file, batch, threads, x, options.folder))
+        except RuntimeError as error:
+            print(f"  {error}", file=sys.stderr)
+    reference = peers[0].output
+    scale = numpy.ptp(reference)
+    for peer in peers[1:]:
+        apart = numpy.abs(peer.output.reshape(reference.shape) - reference).max() / scale
+        assert apart < 1e-3, f"{peer.name} computes something else: {apart:.2g} of the range"
+        peer.about["apart"] = float(apart)
+    for peer in peers:
+        peer.check_threads()
+        peer.ask(3)
+    for _ in range(options.rounds):
+        for peer in peers:
+            peer.take_turn(options.runs)
+    rows = []
+    for peer in peers:
+        rows.append({"model": model, "batch": batch, "threads": threads, "peer": peer.name,
+                     "median_ms": 1e3 * statistics.median(peer.seconds), "min_ms": 1e3 * min(peer.seconds),
+                     "rounds_ms": [1e3 * statistics.median(peer.seconds[k:k + options.runs])
+                                   for k in range(0, len(peer.seconds), options.runs)],
+                     "memory_mb": peer.memory_mb, **peer.about})
+        peer.close()
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("build")
+    parser.add_argument("out")
+    parser.add_argument("models", nargs="*", default=MODELS)
+    parser.add_argument("--folder", default="build/bench")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--peers", nargs="+", default=["ours", "onnxruntime", "openvino", "ncnn", "mnn"])
+    parser.add_argument("--rounds", type=int, default=9, help="turns of each peer")
+    parser.add_argument("--runs", type=int, default=10, help="runs a turn")
+    options = parser.parse_args()
+    os.makedirs(options.folder, exist_ok=True)
+    for model in options.models:
+        subprocess.run([f"{options.build}/fewshift", "export", "--model", model, "--shift-sparsity", "0.7", "--out",
+                        f"{options.folder}/{model}.onnx"], check=True, stdout=subprocess.DEVNULL)
+    rows = []
+    print(f"{'model':24}{'batch':>6}{'threads':>8}  " + "".join(f"{p:>14}" for p in options.peers) + "   median ms, and ours over it")
+    for model in options.models:
+        for batch in options.batches:
+            for threads in options.threads:
+                new = {row["peer"]: row for row in measure(options, model, batch, threads)}
+                cells = [f"{new[p]['median_ms']:8.2f}" + (f" {new['ours']['median_ms'] / new[p]['median_ms']:5.2f}"
+                                                           if p != "ours" and "ours" in new else "")
+                         if p in new else "-" for p in options.peers]
+                print(f"{model:24}{batch:6}{threads:8}  " + "".join(f"{c:>14}" for c in cells), flush=True)
+                rows += new.values()
+    with open(options.out, "w") as out:
+        json.dump(rows, out, indent=1)
+
+
+main()

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <string>
+
+namespace fewshift::cli {
+
+struct BenchOptions {
+  std::string model, train, fused = "on", shift = "ssl", precision = "float32";
+  int batch = 0, threads = 0, size = 0, steps = 0;  // 0: what the kind of bench takes
+  double sparsity = -1;
+  bool json = false, layers = false;
+};
+
+int bench_model(const BenchOptions& options);  // MODEL.onnx on the engine
+int bench_train(const BenchOptions& options);  // a training step
+
+}  // namespace fewshift::cli

@@ -1,0 +1,152 @@
+// fewshift inspect, of a run: its layers, and the shifts that its channels learned.
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdio>
+#include <iostream>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "arch/count.h"
+#include "cli/inspect.h"
+#include "core/json_text.h"
+#include "nn/displacements.h"
+#include "train/checkpoint.h"
+
+namespace fewshift::cli {
+namespace {
+
+using nlohmann::json;
+
+json rows_of(const torch::Tensor& tensor) {  // [C,2]
+  json rows = json::array();
+  const torch::Tensor wide = tensor.detach().to(torch::kDouble);
+  const auto values = wide.accessor<double, 2>();
+  for (int64_t c = 0; c < wide.size(0); ++c) rows.push_back({values[c][0], values[c][1]});
+  return rows;
+}
+
+json whole_rows_of(const torch::Tensor& tensor) {
+  json rows = json::array();
+  const auto values = tensor.accessor<int64_t, 2>();
+  for (int64_t c = 0; c < tensor.size(0); ++c) rows.push_back({values[c][0], values[c][1]});
+  return rows;
+}
+
+json histogram_of(const Network& network, bool at_start) {
+  json object = json::object();
+  for (const auto& [shift, channels] : shift_histogram(network, at_start)) {
+    object[std::to_string(shift.first) + "," + std::to_string(shift.second)] = channels;
+  }
+  return object;
+}
+
+json describe(const TrainedModel& model, const Count& total) {
+  std::map<std::string, ShiftLayer> shifts;
+  for (const NamedShift& named : model.network->shifts()) shifts.emplace(named.name, named.layer);
+  const auto shares = layer_sparsity(model.network);
+  json layers = json::array();
+  size_t shift_index = 0;
+  for (const LayerCount& layer : total.layers) {
+    json row = {{"name", layer.name},     {"kind", layer.kind},     {"in", layer.in},
+                {"out", layer.out},       {"height", layer.height}, {"width", layer.width},
+                {"params", layer.params}, {"madds", layer.madds}};
+    if (const auto found = shifts.find(layer.name); found != shifts.end()) {
+      row["shift_sparsity"] = shares[shift_index++];
+      row["displacements"] = rows_of(found->second->displacement);
+      row["shifts"] = whole_rows_of(found->second->shifts());
+    }
+    layers.push_back(row);
+  }
+  const ShiftChange change = shift_change(model.network);
+  json result = {
+      {"model", model.info.model},
+      {"checkpoint", model.path.string()},
+      {"input", {3, model.info.preprocess.size, model.info.preprocess.size}},
+      {"classes", model.info.class_names},
+      {"params", total.params},
+      {"madds", total.madds},
+      {"displacements", total.displacements},
+      {"change",
+       {{"channels", change.channels},
+        {"to_another_shift", change.moved},
+        {"to_zero", change.to_zero},
+        {"from_zero", change.from_zero}}},
+      {"histogram",
+       {{"start", histogram_of(model.network, true)}, {"end", histogram_of(model.network, false)}}},
+      {"notes", model.info.notes},
+      {"layers", layers}};
+  if (takes_shift(model.network->arch())) result["shift"] = model.info.shift;
+  if (!shifts.empty()) result["shift_sparsity"] = shift_sparsity(model.network);
+  return result;
+}
+
+// The moves as a map: rows dy, columns dx, within reach; what lies farther is added up below it.
+void print_histogram(const Network& network, bool at_start) {
+  constexpr int64_t kReach = 4;
+  int64_t reach = 1, farther = 0;
+  const auto histogram = shift_histogram(network, at_start);
+  for (const auto& [shift, channels] : histogram) {
+    const int64_t far = std::max(std::abs(shift.first), std::abs(shift.second));
+    if (far <= kReach) reach = std::max(reach, far);
+    if (far > kReach) farther += channels;
+  }
+  std::printf("        ");
+  for (int64_t dx = -reach; dx <= reach; ++dx) std::printf(" dx %+2ld", dx);
+  std::printf("\n");
+  for (int64_t dy = -reach; dy <= reach; ++dy) {
+    std::printf("  dy %+2ld ", dy);
+    for (int64_t dx = -reach; dx <= reach; ++dx) {
+      const auto found = histogram.find({dy, dx});
+      std::printf("%6ld", found == histogram.end() ? 0 : found->second);
+    }
+    std::printf("\n");
+  }
+  if (farther > 0) std::printf("  farther: %ld\n", farther);
+}
+
+void print(const TrainedModel& model, const Count& total) {
+  const bool shifts = takes_shift(model.network->arch());
+  std::printf("%s%s%s  %d px  %zu classes  (%s)\n", model.info.model.c_str(), shifts ? "  " : "",
+              shifts ? model.info.shift.c_str() : "", model.info.preprocess.size,
+              model.info.class_names.size(), model.path.string().c_str());
+  std::printf("%-26s %-14s %11s %9s %11s %10s %9s\n", "layer", "kind", "channels", "output", "parameters",
+              "M-Adds", "sparsity");
+  const auto shares = layer_sparsity(model.network);
+  size_t shift_index = 0;
+  for (const LayerCount& layer : total.layers) {
+    const std::string channels = std::to_string(layer.in) + " > " + std::to_string(layer.out);
+    const std::string output = std::to_string(layer.height) + "x" + std::to_string(layer.width);
+    std::printf("%-26s %-14s %11s %9s %11ld %9.3fM", layer.name.c_str(), layer.kind.c_str(), channels.c_str(),
+                output.c_str(), layer.params, static_cast<double>(layer.madds) / 1e6);
+    if (layer.displacements > 0) std::printf(" %8.1f%%", 100 * shares[shift_index++]);
+    std::printf("\n");
+  }
+  const ShiftChange change = shift_change(model.network);
+  std::printf("%-26s %-14s %11s %9s %11ld %9.3fM", "all", "", "", "", total.params,
+              static_cast<double>(total.madds) / 1e6);
+  if (change.channels == 0) {
+    std::printf("\n");
+    return;
+  }
+  std::printf(" %8.1f%%\n", 100 * shift_sparsity(model.network));
+  std::printf("\nShifts of the %ld channels at the start:\n", change.channels);
+  print_histogram(model.network, true);
+  std::printf("and now:\n");
+  print_histogram(model.network, false);
+  std::printf("%ld channels ended at another shift than they began with, %ld lost theirs, %ld found one.\n",
+              change.moved, change.to_zero, change.from_zero);
+}
+
+}  // namespace
+
+int inspect_run(const std::string& path, bool as_json) {
+  const TrainedModel model = load_model(path);
+  const Count total = count(model.network->arch(), model.info.preprocess.size);
+  if (as_json) {
+    std::cout << json_text(describe(model, total)) << '\n';
+  } else {
+    print(model, total);
+  }
+  return kDone;
+}
+
+}  // namespace fewshift::cli

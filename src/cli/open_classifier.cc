@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/open_classifier.h"
+
+#include "core/error.h"
+#include "model/onnx.h"
+#ifdef FEWSHIFT_TRAIN
+#include "cli/torch_threads.h"
+#include "train/checkpoint.h"
+#else
+#include "cli/threads.h"
+#endif
+
+namespace fewshift::cli {
+
+bool is_onnx(const std::filesystem::path& path) {
+  return path.extension() == ".onnx";
+}
+
+TrainedClassifier open_classifier(const std::filesystem::path& path, int asked) {
+  if (is_onnx(path)) return onnx_classifier(path, threads(asked));
+#ifdef FEWSHIFT_TRAIN
+  set_threads(asked);
+  return classifier_of(load_model(path));
+#else
+  throw Error(ErrorCode::kUnsupported, path.string(),
+              "this build has no LibTorch: `fewshift export` makes an .onnx of it, which is read here");
+#endif
+}
+
+}  // namespace fewshift::cli

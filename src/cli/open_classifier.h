@@ -1,0 +1,15 @@
+// A trained network, whatever it lies in. SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <filesystem>
+
+#include "model/evaluate.h"
+
+namespace fewshift::cli {
+
+bool is_onnx(const std::filesystem::path& path);
+
+// MODEL.onnx on the engine; a RUN folder or a checkpoint on LibTorch, where this build has it. threads, 0:
+// all cores.
+TrainedClassifier open_classifier(const std::filesystem::path& path, int threads);
+
+}  // namespace fewshift::cli

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/units.h"
+
+#include <algorithm>
+#include <set>
+
+namespace fewshift::engine {
+namespace {
+
+constexpr int64_t kHiddenFloats = 64 * 1024;  // of a band: stays in the second cache
+constexpr int64_t kWeightFloats = 64 * 1024;  // of a unit: read anew for each band
+constexpr int64_t kSmallMap = 48 * 1024;      // hidden maps that stay in the cache as they are
+
+class Finder {
+ public:
+  Finder(const Program& program, int lanes, int threads)
+      : program_(program), lanes_(lanes), threads_(threads) {
+    readers_.resize(program.maps.size());
+    for (size_t k = 0; k < program.steps.size(); ++k) {
+      for (const View& view : program.steps[k].reads) {
+        for (const Source& s : view.channels) {
+          if (s.map >= 0) readers_[s.map].insert(static_cast<int>(k));
+        }
+      }
+    }
+    for (const Source& s : program.output.channels) {
+      if (s.map >= 0) readers_[s.map].insert(-1);
+    }
+    for (const Map& map : program.maps) {
+      if (map.in_place_of >= 0) overwritten_.insert(map.in_place_of);
+    }
+  }
+
+  std::map<int, Unit> run() {
+    std::map<int, Unit> units;
+    for (int k = 0; k + 1 < static_cast<int>(program_.steps.size()); ++k) {
+      Unit unit;
+      if (!find(k, unit)) continue;
+      units[k] = unit;
+      k += unit.count - 1;
+    }
+    return units;
+  }
+
+ private:
+  const Step& step(int k) const { return program_.steps[k]; }
+  // Read by step k alone, and lying by itself.
+  bool between(int map, int k) const {
+    return program_.maps[map].in_place_of < 0 && !overwritten_.contains(map) && !program_.maps[map].tail &&
+           readers_[map] == std::set<int>{k};
+  }
+  static bool reads_only(const Convolve& op, int map) {
+    return !op.inputs.empty() &&
+           std::all_of(op.inputs.begin(), op.inputs.end(), [&](const Source& s) { return s.map == map; });
+  }
+  bool reads_whole(const View& view, int map) const {
+    return run_of(view) == 0 && view.channels.front().map == map &&
+           static_cast<int64_t>(view.channels.size()) == program_.maps[map].channels;
+  }
+
+  bool find(int k, Unit& unit) const {
+    const auto* expand = std::get_if<Convolve>(&step(k).op);
+    if (!expand || expand->conv.adds || step(k).tail || expand->stride_y != 1 || expand->stride_x != 1)
+      return false;
+    if (std::any_of(expand->inputs.begin(), expand->inputs.end(), [](const Source& s) { return s.dy != 0; }))
+      return false;
+    unit.first = k;
+    unit.hidden = step(k).writes;
+    const Map& hidden = program_.maps[unit.hidden];
+    int last = k + 1, read = unit.hidden;
+    if (!std::holds_alternative<Convolve>(step(last).op)) {
+      if (!middle(k + 1, unit)) return false;
+      read = step(k + 1).writes;
+      if (++last == static_cast<int>(program_.steps.size())) return false;
+    } else if (!between(unit.hidden, last)) {
+      return false;
+    }
+    const auto* project = std::get_if<Convolve>(&step(last).op);
+    if (!project || step(last).tail || !reads_only(*project, read)) return false;
+    if (read == unit.hidden) {
+      unit.stride = project->stride_y;
+      for (const Source& s : project->inputs) {
+        unit.above = std::max<int64_t>(unit.above, -s.dy);
+        unit.below = std::max<int64_t>(unit.below, s.dy);
+      }
+    } else {
+      const bool plain = std::all_of(project->inputs.begin(), project->inputs.end(),
+                                     [](const Source& s) { return s.dy == 0; });
+      if (!between(read, last) || !plain || project->stride_y != 1) return false;
+    }
+    unit.count = last - k + 1;
+    const Map& out = program_.maps[step(last).writes];
+    const auto weights = static_cast<int64_t>(expand->packed.size() + project->packed.size());
+    const int64_t row = hidden.width * ((hidden.channels + lanes_ - 1) / lanes_ * lanes_);
+    if (out.tail || row * hidden.height < kSmallMap || weights > kWeightFloats) return false;
+    unit.band = (kHiddenFloats / row - unit.above - unit.below - 1) / unit.stride + 1;
+    if (unit.band < 2 || unit.band >= out.height) return false;
+    // A thread begins with rows above its own, and ends with some below, which another may have written over.
+    return threads_ == 1 || out.in_place_of < 0 || (unit.above == 0 && unit.below == 0);
+  }
+
+  bool middle(int k, Unit& unit) const {
+    const Map& hidden = program_.maps[unit.hidden];
+    if (step(k).tail || !between(unit.hidden, k) || !reads_whole(step(k).reads[0], unit.hidden)) return false;
+    if (const auto* pool = std::get_if<PoolPixels>(&step(k).op)) {
+      const graph::Pool& p = pool->pool;
+      const Map& out = program_.maps[step(k).writes];
+      if (p.max || p.kernel != graph::Pair{2, 2} || p.stride != graph::Pair{2, 2} ||
+          p.pad_begin != graph::Pair{0, 0} || 2 * out.height > hidden.height || 2 * out.width > hidden.width)
+        return false;
+      unit.stride = 2, unit.below = 1;
+      return true;
+    }
+    if (const auto* depthwise = std::get_if<ConvolveDepthwise>(&step(k).op)) {
+      const graph::Conv& c = depthwise->conv;
+      unit.stride = c.stride[0];
+      unit.above = c.pad_begin[0];
+      unit.below = (c.kernel[0] - 1) * c.dilation[0] - c.pad_begin[0];
+      return unit.above >= 0 && unit.below >= 0;
+    }
+    return false;
+  }
+
+  const Program& program_;
+  const int lanes_, threads_;
+  std::vector<std::set<int>> readers_;
+  std::set<int> overwritten_;
+};
+
+}  // namespace
+
+std::map<int, Unit> find_units(const Program& program, int lanes, int threads) {
+  return Finder(program, lanes, threads).run();
+}
+
+std::map<int, int64_t> band_maps(const Program& program, const std::map<int, Unit>& units) {
+  std::map<int, int64_t> rows;
+  for (const auto& [first, unit] : units) {
+    rows[unit.hidden] = unit.buffered();
+    if (unit.count == 3) rows[program.steps[first + 1].writes] = unit.band;
+  }
+  return rows;
+}
+
+}  // namespace fewshift::engine

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/evaluate.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "data/loader.h"
+#include "data/open.h"
+
+namespace fewshift {
+namespace {
+
+std::string difference(const std::vector<std::string>& data, const std::vector<std::string>& model) {
+  if (data.size() != model.size()) {
+    return "has " + std::to_string(data.size()) + " classes, the model " + std::to_string(model.size());
+  }
+  const auto [there, here] = std::mismatch(data.begin(), data.end(), model.begin());
+  return "its class " + std::to_string(there - data.begin() + 1) + " is " + *there + ", the model's " + *here;
+}
+
+// pictures [count][size][size][3]
+void mirror(std::vector<float>& pictures, int64_t size) {
+  for (auto row = pictures.begin(); row != pictures.end(); row += size * 3) {
+    for (int64_t j = 0; j < size / 2; ++j)
+      std::swap_ranges(row + j * 3, row + j * 3 + 3, row + (size - 1 - j) * 3);
+  }
+}
+
+// Adds one picture's logits to the sums behind top-1, top-5 and loss.
+void add(const float* logits, int64_t classes, int64_t label, Evaluation& sums) {
+  const double own = logits[label];
+  int64_t before = 0;  // classes that come before the right one; of equals, the first
+  double total = 0;
+  const double most = *std::max_element(logits, logits + classes);
+  for (int64_t c = 0; c < classes; ++c) {
+    before += logits[c] > own || (logits[c] == own && c < label);
+    total += std::exp(logits[c] - most);
+  }
+  sums.loss += most + std::log(total) - own;
+  sums.top1 += before < 1 && std::isfinite(own);
+  sums.top5 += before < 5 && std::isfinite(own);
+  ++sums.images;
+}
+
+}  // namespace
+
+Evaluation evaluate(const Logits& logits, int64_t classes, const Preprocess& preprocess,
+                    std::shared_ptr<const Dataset> dataset, const EvaluateOptions& options) {
+  LoaderOptions loading;
+  loading.batch = options.batch;
+  loading.workers = options.workers;
+  loading.preprocess = preprocess;
+  Loader loader(dataset, loading);
+  loader.start(0);
+  Evaluation result;
+  Batch batch;
+  std::vector<float> scores, mirrored;
+  while (loader.next(batch)) {
+    scores.resize(batch.size * classes);
+    batch.images.resize(batch.size * preprocess.size * preprocess.size * 3);
+    logits(batch.images.data(), batch.size, scores.data());
+    if (options.flip) {
+      mirror(batch.images, preprocess.size);
+      mirrored.resize(scores.size());
+      logits(batch.images.data(), batch.size, mirrored.data());
+      for (size_t k = 0; k < scores.size(); ++k) scores[k] = (scores[k] + mirrored[k]) / 2;
+    }
+    for (int64_t n = 0; n < batch.size; ++n) add(&scores[n * classes], classes, batch.labels[n], result);
+  }
+  if (result.images > 0) {
+    const auto images = static_cast<double>(result.images);
+    result.top1 /= images, result.top5 /= images, result.loss /= images;
+  }
+  result.broken = loader.broken();
+  return result;
+}
+
+std::pair<std::string, std::shared_ptr<const Dataset>> held_out(const ModelInfo& info,
+                                                                const std::filesystem::path& folder) {
+  DataOptions opening;
+  opening.cache_bytes = 0;
+  opening.val_share = 0;
+  opening.min_side = decode_min_side(info.preprocess);
+  const Data data = open_data(folder, opening);
+  const auto pictures = data.test ? data.test : data.val;
+  if (!pictures)
+    throw Error(ErrorCode::kNotFound, folder.string(), "has neither test/ nor val/ to measure on");
+  if (data.class_names != info.class_names) {
+    throw Error(ErrorCode::kInvalidArgument, folder.string(), difference(data.class_names, info.class_names));
+  }
+  return {data.test ? "test" : "val", pictures};
+}
+
+Measured measure(const TrainedClassifier& classifier, const std::filesystem::path& folder,
+                 const EvaluateOptions& options) {
+  const auto [split, pictures] = held_out(classifier.info, folder);
+  return {split, evaluate(classifier.logits, static_cast<int64_t>(classifier.info.class_names.size()),
+                          classifier.info.preprocess, pictures, options)};
+}
+
+}  // namespace fewshift

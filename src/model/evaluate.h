@@ -1,0 +1,54 @@
+// How well a classifier does on a data set. SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "data/dataset.h"
+#include "model/info.h"
+
+namespace fewshift {
+
+// Logits [count][classes] of pictures [count][size][size][3], ready for the network.
+using Logits = std::function<void(const float* pictures, int64_t count, float* logits)>;
+
+// A trained network, of whichever half.
+struct TrainedClassifier {
+  ModelInfo info;
+  Logits logits;
+};
+
+struct Evaluation {
+  double top1 = 0, top5 = 0;  // from 0 to 1
+  double loss = 0;            // mean cross entropy
+  int64_t images = 0;
+  std::map<std::string, std::string> broken;  // pictures left out: name -> reason
+};
+
+struct EvaluateOptions {
+  int batch = 100;
+  int workers = 2;
+  bool flip = false;  // the mean of the logits of each picture and its mirror image
+};
+
+Evaluation evaluate(const Logits& logits, int64_t classes, const Preprocess& preprocess,
+                    std::shared_ptr<const Dataset> dataset, const EvaluateOptions& options);
+
+struct Measured {
+  std::string split;  // "test", or "val" where there is no test
+  Evaluation evaluation;
+};
+
+// On pictures that the model has not seen. Throws Error naming `folder`: neither test/ nor val/; classes that
+// are not the model's, naming the first that differs.
+Measured measure(const TrainedClassifier& classifier, const std::filesystem::path& folder,
+                 const EvaluateOptions& options);
+
+// The pictures that measure() measures on, and the split's name.
+std::pair<std::string, std::shared_ptr<const Dataset>> held_out(const ModelInfo& info,
+                                                                const std::filesystem::path& folder);
+
+}  // namespace fewshift

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/info.h"
+
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "core/json_text.h"
+
+namespace fewshift {
+namespace {
+
+std::vector<std::string> class_names(const std::string& json, const std::string& where) {
+  const auto parsed = nlohmann::json::parse(json, nullptr, false);
+  std::vector<std::string> names;
+  if (parsed.is_array()) {
+    for (const auto& name : parsed) {
+      if (name.is_string()) names.push_back(name.get<std::string>());
+    }
+  }
+  if (names.size() < 2 || names.size() != parsed.size()) {
+    throw Error(ErrorCode::kCorrupt, where, "metadata class_names is not a list of at least two names");
+  }
+  return names;
+}
+
+}  // namespace
+
+std::map<std::string, std::string> to_metadata(const ModelInfo& info) {
+  std::map<std::string, std::string> metadata = info.notes;
+  metadata["model"] = info.model;
+  metadata["shift"] = info.shift;
+  metadata["class_names"] = json_text(nlohmann::json(info.class_names));
+  metadata["preprocess"] = to_json(info.preprocess);
+  return metadata;
+}
+
+ModelInfo info_from_metadata(const std::map<std::string, std::string>& metadata, const std::string& where) {
+  auto need = [&](const std::string& key) {
+    const auto found = metadata.find(key);
+    if (found == metadata.end()) throw Error(ErrorCode::kCorrupt, where, "its metadata has no " + key);
+    return found->second;
+  };
+  ModelInfo info;
+  info.notes = metadata;
+  for (const char* key : {"format", "model", "shift", "class_names", "preprocess"}) info.notes.erase(key);
+  info.model = need("model");
+  if (const auto shift = metadata.find("shift"); shift != metadata.end()) info.shift = shift->second;
+  info.class_names = class_names(need("class_names"), where);
+  info.preprocess = preprocess_from_json(need("preprocess"), where);
+  return info;
+}
+
+std::filesystem::path checkpoint_path(const std::filesystem::path& given) {
+  if (!std::filesystem::is_directory(given)) return given;
+  for (const char* name : {"best.safetensors", "last.safetensors"}) {
+    if (std::filesystem::exists(given / name)) return given / name;
+  }
+  throw Error(
+      ErrorCode::kNotFound, given.string(),
+      "holds neither best.safetensors nor last.safetensors: no epoch of it has ended yet, or it is no run");
+}
+
+}  // namespace fewshift

@@ -1,0 +1,17 @@
+// An ONNX file as a classifier, on the engine. SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <filesystem>
+
+#include "engine/engine.h"
+#include "model/evaluate.h"
+
+namespace fewshift {
+
+// Class names and preprocessing from the file's metadata; of a file without, numbers and the usual
+// preprocessing. Throws Error, naming the file.
+ModelInfo info_of(const engine::Model& model, const std::string& where);
+
+// Pictures are taken `batch` at a time, the last ones with what is left of the batch zero.
+TrainedClassifier onnx_classifier(const std::filesystem::path& file, int threads, int64_t batch = 1);
+
+}  // namespace fewshift
