@@ -25,7 +25,8 @@ struct Seen {
 
 class Builder {
  public:
-  explicit Builder(const graph::Graph& graph) : graph_(graph), seen_(graph.values.size()) {
+  explicit Builder(graph::Graph& graph)
+      : graph_(graph), seen_(graph.values.size()), readers_(count_readers(graph)) {
     Dims input = graph.input_dims;
     if (input.size() != 4)
       throw Error(ErrorCode::kUnsupported, "input", "is " + graph::text(input) + ", not NCHW");
@@ -64,6 +65,12 @@ class Builder {
   }
   static bool one_pixel(const Dims& dims) {
     return dims.size() == 2 || (dims.size() == 4 && dims[2] == 1 && dims[3] == 1);
+  }
+
+  // A constant's numbers, which nobody else reads.
+  std::vector<float> take(size_t k) {
+    std::vector<float>& values = graph_.values[node_->inputs[k]].constant->values;
+    return readers_[node_->inputs[k]] == 1 ? std::move(values) : values;
   }
 
   // Values of one pixel that only values of one pixel follow: pictures of a batch become their columns.
@@ -177,12 +184,14 @@ class Builder {
         step(std::move(scale), {x});
         return;
       }
-      step(ConvolveDepthwise{op, w.values, std::move(bias), {}, {}}, {shifts ? copied(x) : x});
+      step(ConvolveDepthwise{op, take(1), std::move(bias), {}, {}}, {shifts ? copied(x) : x});
       return;
     }
     // Groups as one product with zeros between them.
-    std::vector<float> weight = w.values;
-    if (op.groups > 1) {
+    std::vector<float> weight;
+    if (op.groups == 1) {
+      weight = take(1);
+    } else {
       const int64_t inputs = static_cast<int64_t>(x.channels.size()), taps = w.dims[2] * w.dims[3];
       weight.assign(outputs * inputs * taps, 0.0f);
       for (int64_t o = 0; o < outputs; ++o) {
@@ -201,7 +210,7 @@ class Builder {
     std::vector<float> bias(w.dims[0], 0.0f);
     if (node_->inputs.size() == 3) bias = constant(2).values;
     Convolve product;
-    product.weight = w.values, product.bias = std::move(bias);
+    product.weight = take(1), product.bias = std::move(bias);
     step(std::move(product), {view(0)});
   }
   void add(const graph::Shift& op) {
@@ -363,10 +372,11 @@ class Builder {
     seen_[node_->output] = std::move(y);
   }
 
-  const graph::Graph& graph_;
+  graph::Graph& graph_;
   std::vector<Dims> dims_;
   std::vector<Seen> seen_;
   std::vector<char> tail_;
+  std::vector<int> readers_;
   Program program_;
   const Node* node_ = nullptr;
 };

@@ -112,13 +112,8 @@ class Preparation {
         kept.push_back(c * taps + t);
       }
     }
-    std::vector<float> weight(outputs * kept.size());
-    for (int64_t o = 0; o < outputs; ++o) {
-      for (size_t k = 0; k < kept.size(); ++k)
-        weight[o * kept.size() + k] = op.weight[o * inputs * taps + kept[k]];
-    }
     const int first = y.first % lanes_;
-    op.packed = pack_pointwise(weight.data(), outputs, static_cast<int64_t>(kept.size()), lanes_, first);
+    op.packed = pack_pointwise(op.weight.data(), outputs, inputs * taps, kept, lanes_, first);
     op.packed_bias = in_vectors(op.bias, first);
     op.weight = {}, op.bias = {};
   }

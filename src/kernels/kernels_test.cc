@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "core/random.h"
 
@@ -87,8 +88,10 @@ TEST_P(KernelsTest, Pointwise) {
       offsets.push_back(static_cast<int32_t>(k / lanes() * x.block + k % lanes() + (below(7) - 3) * x.row +
                                              (below(7) - 3) * lanes()));
     }
-    const auto weights = pack_pointwise(normal(outputs * inputs, random).data(), outputs, inputs, lanes(),
-                                        static_cast<int>(first));
+    std::vector<int64_t> all(inputs);
+    std::iota(all.begin(), all.end(), 0);
+    const auto weights = pack_pointwise(normal(outputs * inputs, random).data(), outputs, inputs, all,
+                                        lanes(), static_cast<int>(first));
     const int64_t blocks = (first + outputs + lanes() - 1) / lanes();
     const auto bias = normal(blocks * lanes(), random);
     Map y = map(blocks, height, width, below(2)), residual = y;
@@ -113,7 +116,7 @@ TEST_P(KernelsTest, Pointwise) {
 }
 
 TEST_P(KernelsTest, PointwiseLeavesLanesWithoutAnOutputToTheResidual) {
-  const auto packed = pack_pointwise(std::vector<float>(6, 1.0f).data(), 3, 2, 4, 2);
+  const auto packed = pack_pointwise(std::vector<float>(9, 1.0f).data(), 3, 3, {0, 2}, 4, 2);
   EXPECT_EQ(packed, (AlignedFloats{0, 0, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0, 1, 0, 0, 0}));
 }
 

@@ -25,8 +25,10 @@ struct Pointwise {
   float low = 0, high = 0;
 };
 
-// weight [outputs][inputs] for outputs that begin at lane `first` of their first block; weights of lanes
-// without an output are zero, so that a residual leaves what stands there as it is.
-AlignedFloats pack_pointwise(const float* weight, int64_t outputs, int64_t inputs, int lanes, int first);
+// weight [outputs][columns], of which the columns `inputs` are packed, for outputs that begin at lane `first`
+// of their first block. Weights of lanes without an output are zero, so that a residual leaves what stands
+// there as it is.
+AlignedFloats pack_pointwise(const float* weight, int64_t outputs, int64_t columns,
+                             const std::vector<int64_t>& inputs, int lanes, int first);
 
 }  // namespace fewshift

@@ -4,8 +4,9 @@
 #pragma once
 
 // Of x86: AVX-512 (without the extensions that Highway 1.0.3 mixes up), AVX2 with FMA, SSE4.2, and whatever
-// the compiler may assume, which depends on it and on Highway: SSE2, or single numbers.
-#define HWY_DISABLED_TARGETS (HWY_AVX3_DL | HWY_SSSE3)
+// the compiler may assume, which depends on it and on Highway: SSE2, or single numbers. Of ARM: NEON; vectors
+// of no fixed length do not fit tiles in registers.
+#define HWY_DISABLED_TARGETS (HWY_AVX3_DL | HWY_SSSE3 | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #include <hwy/detect_targets.h>
 
 // Calls X(namespace, isa) for every target, the best first. HWY_NAMESPACE is the baseline's wherever this is

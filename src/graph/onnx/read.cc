@@ -287,7 +287,8 @@ class Reader {
 
   // Into known_ or ints_, under its own name or another.
   void read_tensor(pbf_reader in, const std::string& rename) {
-    std::string name, raw;
+    std::string name;
+    protozero::data_view raw;
     Dims dims;
     int32_t type = 0;
     std::vector<float> floats;
@@ -324,7 +325,7 @@ class Reader {
           name = in.get_string();
           break;
         case onnx::tensor::kRaw:
-          raw = in.get_string();
+          raw = in.get_view();
           has_raw = true;
           break;
         case onnx::tensor::kExternal:
