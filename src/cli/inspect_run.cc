@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "arch/count.h"
+#include "cli/commands.h"
 #include "cli/inspect.h"
 #include "core/json_text.h"
 #include "nn/displacements.h"

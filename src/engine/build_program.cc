@@ -184,7 +184,7 @@ class Builder {
         step(std::move(scale), {x});
         return;
       }
-      step(ConvolveDepthwise{op, take(1), std::move(bias), {}, {}}, {shifts ? copied(x) : x});
+      step(ConvolveDepthwise{op, take(1), std::move(bias), 0, 0}, {shifts ? copied(x) : x});
       return;
     }
     // Groups as one product with zeros between them.

@@ -142,7 +142,8 @@ class Maker {
       args.x_row = op.stride_y * layout_.row(s.map);
       args.x_pixel = (task.tail ? 1 : op.stride_x) * layout_.pixel(s.map);  // a tail's columns are pictures
     }
-    args.weights = op.packed.data(), args.bias = op.packed_bias.data();
+    args.weights = program_.weights.data() + op.packed;
+    args.bias = program_.weights.data() + op.packed_bias;
     output(args);
     if (op.conv.adds) {  // over itself, or a whole map like y
       const Source& s = step_->reads[1].channels.front();
@@ -171,7 +172,8 @@ class Maker {
     args.tap_row = layout_.row(map);
     args.x_row = c.stride[0] * layout_.row(map), args.x_pixel = c.stride[1] * lanes_,
     args.x_block = layout_.block(map);
-    args.weights = op.packed.data(), args.bias = op.packed_bias.data();
+    args.weights = program_.weights.data() + op.packed;
+    args.bias = program_.weights.data() + op.packed_bias;
     output(args);
     args.low = c.low, args.high = c.high;
     task.args = args;

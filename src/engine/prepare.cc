@@ -23,6 +23,13 @@ class Preparation {
     }
     program_.steps = std::move(done_);
     program_.output = resolved(program_, program_.output);
+    size_t most = 0;  // all at once, so that it lies in one piece
+    for (const Step& step : program_.steps) {
+      if (const auto* op = std::get_if<Convolve>(&step.op)) most += room(op->bias.size(), op->weight.size());
+      if (const auto* op = std::get_if<ConvolveDepthwise>(&step.op))
+        most += room(op->bias.size(), op->weight.size());
+    }
+    program_.weights.reserve(most);
     for (Step& step : program_.steps) {
       step_ = &step;
       std::visit([&](auto& op) { pack(op); }, step.op);
@@ -81,6 +88,17 @@ class Preparation {
   void settle(Scale&) { align_all(); }
   void settle(Copy&) {}
 
+  // At most, with the lanes that stay empty.
+  size_t room(size_t outputs, size_t weights) const {
+    const size_t full = outputs + 2 * static_cast<size_t>(lanes_);
+    return full + (outputs ? weights / outputs * full : 0);
+  }
+  int64_t keep(const AlignedFloats& floats) {
+    const auto place = static_cast<int64_t>(program_.weights.size());
+    program_.weights.insert(program_.weights.end(), floats.begin(), floats.end());
+    return place;
+  }
+
   // Whether pixel stride * i + move, for an i of [0, count), lies in [0, size).
   static bool sees(int64_t move, int64_t stride, int64_t count, int64_t size) {
     return move < size && stride * (count - 1) + move >= 0;
@@ -113,14 +131,14 @@ class Preparation {
       }
     }
     const int first = y.first % lanes_;
-    op.packed = pack_pointwise(op.weight.data(), outputs, inputs * taps, kept, lanes_, first);
-    op.packed_bias = in_vectors(op.bias, first);
+    op.packed = keep(pack_pointwise(op.weight.data(), outputs, inputs * taps, kept, lanes_, first));
+    op.packed_bias = keep(in_vectors(op.bias, first));
     op.weight = {}, op.bias = {};
   }
   void pack(ConvolveDepthwise& op) {
     const int64_t taps = op.conv.kernel[0] * op.conv.kernel[1];
-    op.packed = pack_depthwise(op.weight.data(), static_cast<int64_t>(op.bias.size()), taps, lanes_);
-    op.packed_bias = in_vectors(op.bias);
+    op.packed = keep(pack_depthwise(op.weight.data(), static_cast<int64_t>(op.bias.size()), taps, lanes_));
+    op.packed_bias = keep(in_vectors(op.bias));
     op.weight = {}, op.bias = {};
   }
   void pack(Scale& op) {

@@ -38,12 +38,12 @@ struct Convolve {
   std::vector<float> weight, bias;
   std::vector<Source> inputs;  // prepared: each product's, for output pixel (0,0)
   int64_t stride_y = 1, stride_x = 1;
-  AlignedFloats packed, packed_bias;
+  int64_t packed = 0, packed_bias = 0;  // where, in Program::weights
 };
 struct ConvolveDepthwise {
   graph::Conv conv;
   std::vector<float> weight, bias;
-  AlignedFloats packed, packed_bias;
+  int64_t packed = 0, packed_bias = 0;  // where, in Program::weights
 };
 struct PoolPixels {
   graph::Pool pool;
@@ -78,6 +78,7 @@ struct Step {
 struct Program {
   std::vector<Map> maps;
   std::vector<Step> steps;
+  AlignedFloats weights;  // as the kernels read them
   int input = 0;
   View output;
   int64_t madds = 0;

@@ -58,6 +58,11 @@ class Finder {
            static_cast<int64_t>(view.channels.size()) == program_.maps[map].channels;
   }
 
+  int64_t weights_of(int k) const {
+    return program_.maps[step(k).writes].channels *
+           static_cast<int64_t>(std::get<Convolve>(step(k).op).inputs.size());
+  }
+
   bool find(int k, Unit& unit) const {
     const auto* expand = std::get_if<Convolve>(&step(k).op);
     if (!expand || expand->conv.adds || step(k).tail || expand->stride_y != 1 || expand->stride_x != 1)
@@ -90,7 +95,7 @@ class Finder {
     }
     unit.count = last - k + 1;
     const Map& out = program_.maps[step(last).writes];
-    const auto weights = static_cast<int64_t>(expand->packed.size() + project->packed.size());
+    const auto weights = weights_of(k) + weights_of(last);
     const int64_t row = hidden.width * ((hidden.channels + lanes_ - 1) / lanes_ * lanes_);
     if (out.tail || row * hidden.height < kSmallMap || weights > kWeightFloats) return false;
     unit.band = (kHiddenFloats / row - unit.above - unit.below - 1) / unit.stride + 1;
