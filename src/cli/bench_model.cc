@@ -48,11 +48,26 @@ bool still(graph::Graph& graph) {
 
 struct Times {
   std::vector<double> sorted;
+  void add(const Times& more) {
+    sorted.insert(sorted.end(), more.sorted.begin(), more.sorted.end());
+    std::sort(sorted.begin(), sorted.end());
+  }
   double median() const { return sorted[sorted.size() / 2]; }
   double quantile(double q) const {
     return sorted[static_cast<size_t>(q * static_cast<double>(sorted.size() - 1))];
   }
 };
+
+// Of `steps` runs, after three that do not count.
+Times run_times(Session& session, int steps, const std::vector<float>& x, std::vector<float>& y) {
+  Times times;
+  for (int k = 0; k < steps + 3; ++k) {
+    const double seconds = seconds_of(session, x, y);
+    if (k >= 3) times.sorted.push_back(seconds);
+  }
+  std::sort(times.sorted.begin(), times.sorted.end());
+  return times;
+}
 
 nlohmann::json layer_rows(const std::vector<Session::Layer>& layers, double peak) {
   nlohmann::json rows = nlohmann::json::array();
@@ -82,37 +97,38 @@ int bench_model(const BenchOptions& o) {
   const int workers = threads(o.threads), batch = o.batch > 0 ? o.batch : 1,
             steps = o.steps > 0 ? o.steps : 100;
   const auto began = std::chrono::steady_clock::now();
-  graph::Graph graph = graph::read_onnx(o.model);
-  const auto model = Model::from(graph);
+  const auto model = Model::load(o.model);
   Session session(model, batch, workers);
   const double loading = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-  std::unique_ptr<Session> unmoved;
-  if (still(graph)) unmoved = std::make_unique<Session>(Model::from(std::move(graph)), batch, workers);
   Random random{0};
   std::vector<float> x(batch * graph::elements(model->input_dims())),
       y(batch * graph::elements(model->output_dims()));
   for (float& value : x) value = static_cast<float>(random.normal());
 
-  Times times, without;
-  for (int k = 0; k < steps + 5; ++k) {
-    const double with = seconds_of(session, x, y), zero = unmoved ? seconds_of(*unmoved, x, y) : with;
-    if (k < 5) continue;
-    times.sorted.push_back(with), without.sorted.push_back(zero);
+  const Times times = run_times(session, steps, x, y);
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const double memory = static_cast<double>(usage.ru_maxrss) / 1024;
+  double shifts = 0;
+  graph::Graph graph = graph::read_onnx(o.model);
+  if (still(graph)) {
+    // Each in turn a while alone: the one's weights push the other's out of the cache.
+    Session unmoved(Model::from(std::move(graph)), batch, workers);
+    Times with, without;
+    for (int turn = 0; turn < 10; ++turn) {
+      with.add(run_times(session, std::max(steps / 10, 1), x, y));
+      without.add(run_times(unmoved, std::max(steps / 10, 1), x, y));
+    }
+    shifts = 1 - without.median() / with.median();
   }
-  std::sort(times.sorted.begin(), times.sorted.end());
-  std::sort(without.sorted.begin(), without.sorted.end());
   const double peak = peak_gflops(workers);
   const double gflops = 2e-9 * static_cast<double>(model->madds() * batch) / times.median();
-  const double shifts = 1 - without.median() / times.median();
   std::vector<Session::Layer> layers;
   if (o.layers) {
     session.profile(true);
     for (int k = 0; k < steps; ++k) session.run(x.data(), y.data());
     layers = session.layers();
   }
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const double memory = static_cast<double>(usage.ru_maxrss) / 1024;
   if (o.json) {
     nlohmann::json result = {{"model", model->name()},
                              {"batch", batch},

@@ -63,18 +63,6 @@ std::shared_ptr<const Dataset> pictures(const Options& o, const ModelInfo& info)
   return data.test ? data.test : data.val ? data.val : data.train;
 }
 
-// [n][S][S][3] to [n][3][S][S].
-Npy planes_of(const Batch& batch, int64_t size) {
-  Npy x{{batch.size, 3, size, size}, std::vector<float>(batch.size * 3 * size * size)};
-  for (int64_t n = 0; n < batch.size; ++n) {
-    for (int64_t p = 0; p < size * size; ++p) {
-      for (int64_t c = 0; c < 3; ++c)
-        x.values[(n * 3 + c) * size * size + p] = batch.images[(n * size * size + p) * 3 + c];
-    }
-  }
-  return x;
-}
-
 // Those that are here, each computing logits from a batch.
 class Others {
  public:
@@ -146,7 +134,8 @@ int run(const Options& o) {
     if (o.images > 0) batch.size = std::min(batch.size, o.images - images);
     std::vector<float> logits(batch.size * classes);
     ours.logits(batch.images.data(), batch.size, logits.data());
-    const Npy x = planes_of(batch, size);
+    Npy x{{batch.size, 3, size, size}, std::vector<float>(batch.size * 3 * size * size)};
+    to_planes(batch.images.data(), batch.size, size * size, x.values.data());
     for (size_t k = 0; k < others.results.size(); ++k) {
       if (absent[k]) continue;
       const auto theirs = others.logits(k, batch, x, classes);

@@ -24,7 +24,12 @@ Model::Model(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Model::~Model() = default;
 
 std::shared_ptr<const Model> Model::load(const std::filesystem::path& file) {
-  return from(graph::read_onnx(file));
+  graph::Graph graph = graph::read_onnx(file);
+  try {
+    return from(std::move(graph));
+  } catch (const Error& error) {
+    throw Error(error.code(), file.string(), error.what());
+  }
 }
 
 std::shared_ptr<const Model> Model::from(graph::Graph graph) {

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/team.h"
 
+#include <string>
+#include <system_error>
+
+#include "core/error.h"
+
 namespace fewshift::engine {
 namespace {
 
@@ -32,10 +37,20 @@ class Patience {
 
 Team::Team(std::vector<int64_t> jobs, int threads, std::function<void(int64_t, int64_t, int)> work)
     : pieces_(std::move(jobs)), work_(std::move(work)), counters_(pieces_.size()) {
-  for (int t = 1; t < threads; ++t) helpers_.emplace_back([this, t] { help(t); });
+  try {
+    for (int t = 1; t < threads; ++t) helpers_.emplace_back([this, t] { help(t); });
+  } catch (const std::system_error& error) {
+    dismiss();
+    throw Error(ErrorCode::kIo, "threads",
+                std::string("cannot start ") + std::to_string(threads) + ": " + error.what());
+  }
 }
 
 Team::~Team() {
+  dismiss();
+}
+
+void Team::dismiss() {
   stop_ = true;
   ++epoch_;
   epoch_.notify_all();

@@ -15,7 +15,8 @@ class Team {
  public:
   // jobs[k]: the number of pieces of job k. work(job, piece, thread), thread 0 being the caller, is called
   // for each piece once a run, from any thread, and never before all pieces of the jobs before have been
-  // done. Starts threads - 1 threads.
+  // done. Starts threads - 1 threads; throws Error (kIo) where
+  // the system has none left.
   Team(std::vector<int64_t> jobs, int threads,
        std::function<void(int64_t job, int64_t piece, int thread)> work);
   ~Team();
@@ -49,6 +50,7 @@ class Team {
   bool take(uint32_t epoch, int64_t job, int thread);  // false: the epoch is over
   bool wait(uint32_t epoch, int64_t job) const;
   void help(int thread);
+  void dismiss();
 
   const std::vector<int64_t> pieces_;
   const std::function<void(int64_t, int64_t, int)> work_;

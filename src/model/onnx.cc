@@ -34,6 +34,14 @@ ModelInfo info_of(const engine::Model& model, const std::string& where) {
   return info;
 }
 
+void to_planes(const float* pictures, int64_t count, int64_t pixels, float* planes) {
+  for (int64_t n = 0; n < count; ++n) {
+    for (int64_t c = 0; c < 3; ++c) {
+      for (int64_t p = 0; p < pixels; ++p) *planes++ = pictures[(n * pixels + p) * 3 + c];
+    }
+  }
+}
+
 TrainedClassifier onnx_classifier(const std::filesystem::path& file, int threads, int64_t batch) {
   const auto model = engine::Model::load(file);
   TrainedClassifier classifier;
@@ -45,12 +53,7 @@ TrainedClassifier onnx_classifier(const std::filesystem::path& file, int threads
     for (int64_t first = 0; first < count; first += batch) {
       const int64_t some = std::min(batch, count - first);
       std::fill(planes.begin(), planes.end(), 0.0f);
-      for (int64_t n = 0; n < some; ++n) {
-        for (int64_t p = 0; p < pixels; ++p) {
-          for (int64_t c = 0; c < 3; ++c)
-            planes[(n * 3 + c) * pixels + p] = pictures[((first + n) * pixels + p) * 3 + c];
-        }
-      }
+      to_planes(pictures + first * pixels * 3, some, pixels, planes.data());
       session->run(planes.data(), out.data());
       std::copy_n(out.begin(), some * classes, logits + first * classes);
     }
