@@ -19,7 +19,7 @@ class Peer:
         output = f"{folder}/{name}.npy"
         self.process = subprocess.Popen(
             command + [model, str(batch), str(threads), x, output], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, text=True, env=dict(os.environ, OMP_WAIT_POLICY="passive"))
+            stderr=subprocess.DEVNULL, text=True)
         for line in self.process.stdout:
             if line.startswith("ready "):
                 self.about = json.loads(line[6:])
