@@ -93,7 +93,10 @@ class Maker {
       task.shifts |= task.parts.back().shifts;
     }
     const Task &expand = task.parts.front(), &project = task.parts.back();
-    task.name = expand.name.substr(0, expand.name.rfind('.'));
+    // "units.3" of "units.3.expand" and "units.3.project"
+    const std::string unit_name = expand.name.substr(0, expand.name.rfind('.'));
+    const bool one = unit_name.find('.') != std::string::npos && project.name.starts_with(unit_name + ".");
+    task.name = one ? unit_name : expand.name + " to " + project.name;
     task.args = Bands{unit, program_.maps[unit.hidden].height, layout_.band_floats()};
     task.rows = project.rows;
     split(task, task.madds / static_cast<double>(task.rows));

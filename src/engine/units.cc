@@ -97,7 +97,8 @@ class Finder {
     const Map& out = program_.maps[step(last).writes];
     const auto weights = weights_of(k) + weights_of(last);
     const int64_t row = hidden.width * ((hidden.channels + lanes_ - 1) / lanes_ * lanes_);
-    if (out.tail || row * hidden.height < kSmallMap || weights > kWeightFloats) return false;
+    const bool wide = hidden.channels * hidden.height * hidden.width > out.channels * out.height * out.width;
+    if (out.tail || !wide || row * hidden.height < kSmallMap || weights > kWeightFloats) return false;
     unit.band = (kHiddenFloats / row - unit.above - unit.below - 1) / unit.stride + 1;
     if (unit.band < 2 || unit.band >= out.height) return false;
     // A thread begins with rows above its own, and ends with some below, which another may have written over.
