@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Does a network trained on other pictures help? fenet_0.5 at 128 px: thirty epochs of Imagenette, then five of clothing from
+# Does a network trained on other pictures help? fenet_0.5 at 128 px: thirty (EPOCHS) epochs of Imagenette, then five of clothing from
 # there, by the same recipe and by one for few epochs, and beside it twenty of clothing from nothing. The runs behind docs/results.md.
 # usage: experiments/finetune.sh IMAGENETTE CLOTHING OUT
 set -euo pipefail
@@ -23,7 +23,7 @@ train() {  # NAME OPTIONS...
 }
 
 mkdir -p "$out"
-train imagenette --data "$imagenette" --epochs 30 --seed 1 --batch 32
+train imagenette --data "$imagenette" --epochs "${EPOCHS:-30}" --seed 1 --batch 32
 for seed in ${SEEDS:-1 2 3}; do
   train "tuned-$seed" --data "$clothing" --epochs 5 --init "$out/imagenette" --seed "$seed" --batch 32
   train "adapted-$seed" --data "$clothing" --epochs 5 --init "$out/imagenette" --seed "$seed" --batch 16 --ema 0.98 \

@@ -8,7 +8,7 @@ build=$2
 case $1 in
   neon)
     compiler=aarch64-linux-gnu-g++ qemu=(qemu-aarch64 -L /usr/aarch64-linux-gnu)
-    command -v $compiler qemu-aarch64 >/dev/null && [ -d /usr/src/googletest ] || { echo "no $compiler, qemu-user or googletest"; exit 77; }
+    command -v $compiler >/dev/null && command -v qemu-aarch64 >/dev/null && [ -d /usr/src/googletest ] || { echo "no $compiler, qemu-user or googletest"; exit 77; }
     out=$build/neon
     mkdir -p "$out"
     # Only what the engine needs, and with it GoogleTest: nothing of ARM's is installed but the compiler's own libraries.

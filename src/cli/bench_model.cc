@@ -69,6 +69,21 @@ Times run_times(Session& session, int steps, const std::vector<float>& x, std::v
   return times;
 }
 
+// 1 - time with all displacements zero / time. Each in turn a while alone: the one's weights push the other's
+// out of the cache.
+double shift_share(const std::string& file, Session& session, int batch, int workers, int steps,
+                   const std::vector<float>& x, std::vector<float>& y) {
+  graph::Graph graph = graph::read_onnx(file);
+  if (!still(graph)) return 0;
+  Session unmoved(Model::from(std::move(graph)), batch, workers);
+  Times with, without;
+  for (int turn = 0; turn < 10; ++turn) {
+    with.add(run_times(session, std::max(steps / 10, 1), x, y));
+    without.add(run_times(unmoved, std::max(steps / 10, 1), x, y));
+  }
+  return 1 - without.median() / with.median();
+}
+
 nlohmann::json layer_rows(const std::vector<Session::Layer>& layers, double peak) {
   nlohmann::json rows = nlohmann::json::array();
   for (const Session::Layer& layer : layers) {
@@ -109,18 +124,7 @@ int bench_model(const BenchOptions& o) {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   const double memory = static_cast<double>(usage.ru_maxrss) / 1024;
-  double shifts = 0;
-  graph::Graph graph = graph::read_onnx(o.model);
-  if (still(graph)) {
-    // Each in turn a while alone: the one's weights push the other's out of the cache.
-    Session unmoved(Model::from(std::move(graph)), batch, workers);
-    Times with, without;
-    for (int turn = 0; turn < 10; ++turn) {
-      with.add(run_times(session, std::max(steps / 10, 1), x, y));
-      without.add(run_times(unmoved, std::max(steps / 10, 1), x, y));
-    }
-    shifts = 1 - without.median() / with.median();
-  }
+  const double shifts = shift_share(o.model, session, batch, workers, steps, x, y);
   const double peak = peak_gflops(workers);
   const double gflops = 2e-9 * static_cast<double>(model->madds() * batch) / times.median();
   std::vector<Session::Layer> layers;

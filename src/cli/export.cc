@@ -36,15 +36,12 @@ graph::Graph trained(const Options& o) {
   const std::filesystem::path path = checkpoint_path(o.run);
   const std::string where = path.string();
   const SafeTensors file = read_safetensors(path);
-  if (const auto format = file.metadata.find("format");
-      format == file.metadata.end() || format->second != kCheckpointFormat)
-    throw Error(ErrorCode::kCorrupt, where, "is no fewshift checkpoint");
-  ModelInfo info = info_from_metadata(file.metadata, where);
+  ModelInfo info = info_of_checkpoint(file, where);
   if (o.size > 0) {  // seen at the same scale
     info.preprocess.resize = std::max(o.size, info.preprocess.resize * o.size / info.preprocess.size);
     info.preprocess.size = o.size;
   }
-  const Arch arch = make_arch(info.model, static_cast<int>(info.class_names.size()), info.shift);
+  const Arch arch = arch_of(info, where);
   count(arch, info.preprocess.size);  // refuses a size too small
   graph::Graph graph = lower(arch, weights_of(file, where), info.preprocess.size);
   graph.metadata = to_metadata(info);

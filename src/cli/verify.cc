@@ -12,7 +12,6 @@
 #include "core/error.h"
 #include "core/json_text.h"
 #include "data/loader.h"
-#include "data/open.h"
 #include "graph/onnx/onnx.h"
 #include "model/onnx.h"
 #ifdef FEWSHIFT_TRAIN
@@ -52,15 +51,6 @@ void compare(const std::string& image, const float* ours, const float* other, in
   result.differ += !(share <= tolerance);
   result.other_class += std::max_element(ours, ours + classes) - ours != high - other;
   if (result.worst_image.empty() || share > result.worst) result.worst = share, result.worst_image = image;
-}
-
-std::shared_ptr<const Dataset> pictures(const Options& o, const ModelInfo& info) {
-  DataOptions opening;
-  opening.cache_bytes = 0;
-  opening.val_share = 0;
-  opening.min_side = decode_min_side(info.preprocess);
-  const Data data = open_data(o.data, opening);
-  return data.test ? data.test : data.val ? data.val : data.train;
 }
 
 // Those that are here, each computing logits from a batch.
@@ -115,9 +105,38 @@ class Others {
 #endif
 };
 
+// absent: those that were not found.
+int report(const Options& o, const std::string& model, int64_t images, const std::vector<Comparison>& results,
+           const std::vector<char>& absent) {
+  bool differs = false;
+  nlohmann::json rows = nlohmann::json::array();
+  for (size_t k = 0; k < results.size(); ++k) {
+    const Comparison& c = results[k];
+    differs |= c.differ > 0;
+    if (absent[k]) {
+      if (!o.json) std::printf("%-13s not found, not compared\n", c.with.c_str());
+      continue;
+    }
+    rows.push_back({{"with", c.with},
+                    {"differ", c.differ},
+                    {"other_class", c.other_class},
+                    {"worst", c.worst},
+                    {"worst_image", c.worst_image}});
+    if (!o.json)
+      std::printf("%-13s %ld of %ld pictures differ, %ld in their class; at most %.2g of the range (%s)\n",
+                  c.with.c_str(), c.differ, images, c.other_class, c.worst, c.worst_image.c_str());
+  }
+  if (o.json)
+    std::cout << json_text(nlohmann::json{
+                     {"model", model}, {"images", images}, {"tolerance", o.tolerance}, {"compared", rows}})
+              << '\n';
+  return differs ? kDiffers : kDone;
+}
+
 int run(const Options& o) {
   const TrainedClassifier ours = onnx_classifier(o.model, threads(o.threads));
-  const auto dataset = pictures(o, ours.info);
+  const Data data = open_for(ours.info, o.data);
+  const auto dataset = data.test ? data.test : data.val ? data.val : data.train;
   const int64_t size = ours.info.preprocess.size,
                 classes = static_cast<int64_t>(ours.info.class_names.size());
   Others others(o, ours.info);
@@ -149,33 +168,9 @@ int run(const Options& o) {
     }
     images += batch.size;
   }
-  bool differs = false;
-  nlohmann::json rows = nlohmann::json::array();
-  for (size_t k = 0; k < others.results.size(); ++k) {
-    const Comparison& c = others.results[k];
-    differs |= c.differ > 0;
-    if (absent[k]) {
-      if (!o.json) std::printf("%-13s not found, not compared\n", c.with.c_str());
-      continue;
-    }
-    rows.push_back({{"with", c.with},
-                    {"differ", c.differ},
-                    {"other_class", c.other_class},
-                    {"worst", c.worst},
-                    {"worst_image", c.worst_image}});
-    if (!o.json)
-      std::printf("%-13s %ld of %ld pictures differ, %ld in their class; at most %.2g of the range (%s)\n",
-                  c.with.c_str(), c.differ, images, c.other_class, c.worst, c.worst_image.c_str());
-  }
   for (const auto& [name, reason] : loader.broken())
     std::fprintf(stderr, "skipped a broken picture: %s: %s\n", name.c_str(), reason.c_str());
-  if (o.json)
-    std::cout << json_text(nlohmann::json{{"model", ours.info.model},
-                                          {"images", images},
-                                          {"tolerance", o.tolerance},
-                                          {"compared", rows}})
-              << '\n';
-  return differs ? kDiffers : kDone;
+  return report(o, ours.info.model, images, others.results, absent);
 }
 
 }  // namespace

@@ -2,8 +2,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
-#include <optional>
 
 #include "core/error.h"
 #include "engine/program.h"
@@ -215,22 +213,19 @@ class Builder {
   }
   void add(const graph::Shift& op) {
     View x = settled(0);
+    const Dims& y = dims_[node_->output];
     for (size_t c = 0; c < x.channels.size(); ++c) {
       const auto [dy, dx] = op.moves[c];
-      if (beyond(dy, op.stride, x.height) || beyond(dx, op.stride, x.width)) {
+      if (!graph::sees(dy, op.stride, y[2], x.height) || !graph::sees(dx, op.stride, y[3], x.width)) {
         x.channels[c] = {};
         continue;
       }
-      x.channels[c].dy = static_cast<int>(x.stride_y * dy),
+      x.channels[c].dy = static_cast<int>(x.stride_y * dy);
       x.channels[c].dx = static_cast<int>(x.stride_x * dx);
     }
     x.stride_y *= op.stride, x.stride_x *= op.stride;
-    x.height = (x.height + op.stride - 1) / op.stride, x.width = (x.width + op.stride - 1) / op.stride;
+    x.height = y[2], x.width = y[3];
     set(std::move(x));
-  }
-  // Whether no output's pixel, at stride * i + move, lies in [0, size).
-  static bool beyond(int64_t move, int64_t stride, int64_t size) {
-    return move >= size || (size + stride - 1) / stride * stride - stride + move < 0;
   }
   void add(const graph::BatchNorm& op) {
     Scale scale;

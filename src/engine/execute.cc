@@ -6,21 +6,15 @@
 namespace fewshift::engine {
 namespace {
 
-// y of a picture's own column, if it goes into a tail.
+// y of a picture's own column, where it goes into a tail: never over what it reads, but for a sum over a
+// copy.
 template <class Args>
-Args in_column(const Args& args, int64_t floats) {
-  Args own = args;
-  own.y += floats;
+Args in_column(Args args, int64_t floats) {
   if constexpr (std::is_same_v<Args, Pointwise>) {
-    if (args.residual == args.y) own.residual = own.y;
+    if (args.residual == args.y) args.residual += floats;
   }
-  if constexpr (std::is_same_v<Args, Unary> || std::is_same_v<Args, Affine>) {
-    if (args.x == args.y) own.x = own.y;
-  }
-  if constexpr (std::is_same_v<Args, Binary>) {
-    if (args.a == args.y) own.a = own.y;
-  }
-  return own;
+  args.y += floats;
+  return args;
 }
 
 void copy_channels(const CopyChannels& args, const Part& part, int64_t column) {

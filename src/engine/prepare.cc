@@ -99,10 +99,6 @@ class Preparation {
     return place;
   }
 
-  // Whether pixel stride * i + move, for an i of [0, count), lies in [0, size).
-  static bool sees(int64_t move, int64_t stride, int64_t count, int64_t size) {
-    return move < size && stride * (count - 1) + move >= 0;
-  }
   AlignedFloats in_vectors(const std::vector<float>& values, int first = 0) const {
     AlignedFloats result((first + values.size() + lanes_ - 1) / lanes_ * lanes_, 0.0f);
     std::copy(values.begin(), values.end(), result.begin() + first);
@@ -124,7 +120,8 @@ class Preparation {
         s.dy += static_cast<int>(x.stride_y * (t / conv.kernel[1] * conv.dilation[0] - conv.pad_begin[0]));
         s.dx += static_cast<int>(x.stride_x * (t % conv.kernel[1] * conv.dilation[1] - conv.pad_begin[1]));
         const Map& m = program_.maps[s.map];
-        if (!sees(s.dy, op.stride_y, y.height, m.height) || !sees(s.dx, op.stride_x, y.width, m.width))
+        if (!graph::sees(s.dy, op.stride_y, y.height, m.height) ||
+            !graph::sees(s.dx, op.stride_x, y.width, m.width))
           continue;
         op.inputs.push_back(s);
         kept.push_back(c * taps + t);

@@ -27,7 +27,7 @@ struct Map {
   int64_t channels = 0, height = 0, width = 0;
   bool planar = false;  // channel by channel rather than in blocks: the picture as it comes
   bool tail = false;    // one pixel, behind the last average: the pictures of a batch are its columns
-  // Where it lies in place of another: channel 0 is that one's channel `first`.
+  // Where it lies in place of another, which itself does not: channel 0 is that one's channel `first`.
   int in_place_of = -1, first = 0;
 };
 

@@ -1,5 +1,5 @@
 // Units that are computed as one step, band of rows by band of rows, so that the hidden map between their
-// convolutions never leaves the cache: expand, then maybe a pool, a depthwise convolution or a function, then
+// convolutions never leaves the cache: expand, then maybe a pool or a depthwise convolution, then
 // project, which reads shifted. SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <map>

@@ -42,7 +42,7 @@ int candidate(const Step& step) {
 View resolved(const Program& program, const View& view) {
   View result = view;
   for (Source& s : result.channels) {
-    while (s.map >= 0 && program.maps[s.map].in_place_of >= 0) {
+    if (s.map >= 0 && program.maps[s.map].in_place_of >= 0) {
       s.channel += program.maps[s.map].first;
       s.map = program.maps[s.map].in_place_of;
     }

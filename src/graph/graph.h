@@ -43,6 +43,11 @@ struct Shift {
   std::vector<std::array<int32_t, 2>> moves;  // (dy, dx) px, a channel each
   int64_t stride = 1;
 };
+// Whether pixel stride * i + move, for an i of [0, count), lies in [0, size): whether such a channel sees
+// anything.
+inline bool sees(int64_t move, int64_t stride, int64_t count, int64_t size) {
+  return move < size && stride * (count - 1) + move >= 0;
+}
 // Inputs x, scale, bias, mean, variance, each [C].
 struct BatchNorm {
   float epsilon = 1e-5f;

@@ -4,32 +4,26 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/depthwise.cc"
 #include <hwy/foreach_target.h>
-#include <hwy/highway.h>
 
 #include <algorithm>
 #include <array>
 #include <utility>
 
 #include "kernels/kernels.h"
+#include "kernels/vectors-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fewshift {
 namespace HWY_NAMESPACE {
 namespace {
 
-namespace hn = hwy::HWY_NAMESPACE;
-using D = hn::ScalableTag<float>;
-using Vector = hn::Vec<D>;
-
-constexpr int kLanes = hn::MaxLanes(D());
-constexpr int kWidth = HWY_MAX_BYTES == 64 || HWY_ARCH_ARM_A64 ? 14 : 7;  // pixels of a tile
+constexpr int kWidth = kManyRegisters ? 14 : 7;  // pixels of a tile
 
 template <int kPixels>
 HWY_INLINE void store(const Depthwise& args, const Vector (&sums)[kPixels], float* y) {
   const D d;
-  const Vector low = hn::Set(d, args.low), high = hn::Set(d, args.high);
 #pragma GCC unroll 16
-  for (int p = 0; p < kPixels; ++p) hn::StoreU(hn::Min(hn::Max(sums[p], low), high), d, y + p * kLanes);
+  for (int p = 0; p < kPixels; ++p) hn::StoreU(clamp(sums[p], args.low, args.high), d, y + p * kLanes);
 }
 
 // kKernel x kKernel neighbours: each input is read once for all the outputs of a row that see it.

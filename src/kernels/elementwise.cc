@@ -4,29 +4,17 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/elementwise.cc"
 #include <hwy/foreach_target.h>
-#include <hwy/highway.h>
 
 #include <hwy/contrib/math/math-inl.h>
 
 #include "kernels/kernels.h"
+#include "kernels/vectors-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fewshift {
 namespace HWY_NAMESPACE {
 namespace {
 
-namespace hn = hwy::HWY_NAMESPACE;
-using D = hn::ScalableTag<float>;
-using Vector = hn::Vec<D>;
-
-constexpr int kLanes = hn::MaxLanes(D());
-
-HWY_INLINE Vector constant(float value) {
-  return hn::Set(D(), value);
-}
-HWY_INLINE Vector clamp(Vector x, float low, float high) {
-  return hn::Min(hn::Max(x, constant(low)), constant(high));
-}
 HWY_INLINE Vector sigmoid(Vector x) {
   const Vector e = hn::Exp(D(), hn::Neg(clamp(x, -80, 80)));
   return hn::Div(constant(1), hn::Add(constant(1), e));

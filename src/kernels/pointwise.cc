@@ -4,7 +4,6 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/pointwise.cc"
 #include <hwy/foreach_target.h>
-#include <hwy/highway.h>
 
 #include <algorithm>
 #include <array>
@@ -12,19 +11,15 @@
 #include <utility>
 
 #include "kernels/kernels.h"
+#include "kernels/vectors-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fewshift {
 namespace HWY_NAMESPACE {
 namespace {
 
-namespace hn = hwy::HWY_NAMESPACE;
-using D = hn::ScalableTag<float>;
-using Vector = hn::Vec<D>;
-
-constexpr int kLanes = hn::MaxLanes(D());
 // A tile of pixels x blocks keeps its sums in registers: 28 of 32, or 12 of 16.
-constexpr int kSums = HWY_MAX_BYTES == 64 || HWY_ARCH_ARM_A64 ? 28 : 12;
+constexpr int kSums = kManyRegisters ? 28 : 12;
 constexpr int kWidth = kSums / 2;  // pixels of the widest
 constexpr int kHeight = 8;         // blocks of the highest
 constexpr int64_t kTogether = 12;  // blocks whose weights stay in the cache while columns go by

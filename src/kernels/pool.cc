@@ -4,23 +4,17 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/pool.cc"
 #include <hwy/foreach_target.h>
-#include <hwy/highway.h>
 
 #include <algorithm>
 #include <limits>
 
 #include "kernels/kernels.h"
+#include "kernels/vectors-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace fewshift {
 namespace HWY_NAMESPACE {
 namespace {
-
-namespace hn = hwy::HWY_NAMESPACE;
-using D = hn::ScalableTag<float>;
-using Vector = hn::Vec<D>;
-
-constexpr int kLanes = hn::MaxLanes(D());
 
 // A window that may reach over the border.
 HWY_INLINE void window(const Pool& a, const float* x, int64_t top, int64_t left, float* y) {

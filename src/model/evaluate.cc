@@ -6,7 +6,6 @@
 
 #include "core/error.h"
 #include "data/loader.h"
-#include "data/open.h"
 
 namespace fewshift {
 namespace {
@@ -58,7 +57,6 @@ Evaluation evaluate(const Logits& logits, int64_t classes, const Preprocess& pre
   std::vector<float> scores, mirrored;
   while (loader.next(batch)) {
     scores.resize(batch.size * classes);
-    batch.images.resize(batch.size * preprocess.size * preprocess.size * 3);
     logits(batch.images.data(), batch.size, scores.data());
     if (options.flip) {
       mirror(batch.images, preprocess.size);
@@ -76,27 +74,25 @@ Evaluation evaluate(const Logits& logits, int64_t classes, const Preprocess& pre
   return result;
 }
 
-std::pair<std::string, std::shared_ptr<const Dataset>> held_out(const ModelInfo& info,
-                                                                const std::filesystem::path& folder) {
+Data open_for(const ModelInfo& info, const std::filesystem::path& folder) {
   DataOptions opening;
   opening.cache_bytes = 0;
   opening.val_share = 0;
   opening.min_side = decode_min_side(info.preprocess);
-  const Data data = open_data(folder, opening);
-  const auto pictures = data.test ? data.test : data.val;
-  if (!pictures)
-    throw Error(ErrorCode::kNotFound, folder.string(), "has neither test/ nor val/ to measure on");
-  if (data.class_names != info.class_names) {
-    throw Error(ErrorCode::kInvalidArgument, folder.string(), difference(data.class_names, info.class_names));
-  }
-  return {data.test ? "test" : "val", pictures};
+  return open_data(folder, opening);
 }
 
 Measured measure(const TrainedClassifier& classifier, const std::filesystem::path& folder,
                  const EvaluateOptions& options) {
-  const auto [split, pictures] = held_out(classifier.info, folder);
-  return {split, evaluate(classifier.logits, static_cast<int64_t>(classifier.info.class_names.size()),
-                          classifier.info.preprocess, pictures, options)};
+  const std::vector<std::string>& classes = classifier.info.class_names;
+  const Data data = open_for(classifier.info, folder);
+  const auto pictures = data.test ? data.test : data.val;
+  if (!pictures)
+    throw Error(ErrorCode::kNotFound, folder.string(), "has neither test/ nor val/ to measure on");
+  if (data.class_names != classes)
+    throw Error(ErrorCode::kInvalidArgument, folder.string(), difference(data.class_names, classes));
+  return {data.test ? "test" : "val", evaluate(classifier.logits, static_cast<int64_t>(classes.size()),
+                                               classifier.info.preprocess, pictures, options)};
 }
 
 }  // namespace fewshift

@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "data/dataset.h"
+#include "data/open.h"
 #include "model/info.h"
 
 namespace fewshift {
@@ -47,8 +47,7 @@ struct Measured {
 Measured measure(const TrainedClassifier& classifier, const std::filesystem::path& folder,
                  const EvaluateOptions& options);
 
-// The pictures that measure() measures on, and the split's name.
-std::pair<std::string, std::shared_ptr<const Dataset>> held_out(const ModelInfo& info,
-                                                                const std::filesystem::path& folder);
+// `folder`, its pictures decoded as the model needs them and kept nowhere; train/ stays whole.
+Data open_for(const ModelInfo& info, const std::filesystem::path& folder);
 
 }  // namespace fewshift

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "arch/registry.h"
 #include "core/error.h"
 #include "core/json_text.h"
 
@@ -48,6 +49,23 @@ ModelInfo info_from_metadata(const std::map<std::string, std::string>& metadata,
   info.class_names = class_names(need("class_names"), where);
   info.preprocess = preprocess_from_json(need("preprocess"), where);
   return info;
+}
+
+ModelInfo info_of_checkpoint(const SafeTensors& file, const std::string& where) {
+  const auto format = file.metadata.find("format");
+  if (format == file.metadata.end())
+    throw Error(ErrorCode::kCorrupt, where, "not a fewshift checkpoint: its metadata has no format");
+  if (format->second != kCheckpointFormat)
+    throw Error(ErrorCode::kUnsupported, where, "is of another format: " + format->second);
+  return info_from_metadata(file.metadata, where);
+}
+
+Arch arch_of(const ModelInfo& info, const std::string& where) {
+  try {
+    return make_arch(info.model, static_cast<int>(info.class_names.size()), info.shift);
+  } catch (const Error& error) {
+    throw Error(ErrorCode::kUnsupported, where, error.what());
+  }
 }
 
 std::filesystem::path checkpoint_path(const std::filesystem::path& given) {

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "arch/arch.h"
+#include "core/safetensors.h"
 #include "image/preprocess.h"
 
 namespace fewshift {
@@ -18,10 +20,15 @@ struct ModelInfo {
   std::map<std::string, std::string> notes;  // epoch, val_top1, seed, ...: for people
 };
 
-// As metadata, and back. from: throws Error (kCorrupt), naming `where` and the field that is missing or
-// malformed.
+// As metadata, and back, from an ONNX file's or a checkpoint's. from: throws Error (kCorrupt), naming `where`
+// and the field that is missing or malformed.
 std::map<std::string, std::string> to_metadata(const ModelInfo& info);
 ModelInfo info_from_metadata(const std::map<std::string, std::string>& metadata, const std::string& where);
+
+// Throws Error too, naming `where`, for what is no checkpoint, or one of another format.
+ModelInfo info_of_checkpoint(const SafeTensors& file, const std::string& where);
+// The network that it names. Throws Error (kUnsupported), naming `where`, for one that the registry has not.
+Arch arch_of(const ModelInfo& info, const std::string& where);
 
 // `given`, or, where it is a RUN folder, its best.safetensors (else last.safetensors). Throws Error
 // (kNotFound).

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/onnx.h"
 
-#include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 
@@ -16,13 +16,10 @@ ModelInfo info_of(const engine::Model& model, const std::string& where) {
   std::map<std::string, std::string> metadata = model.metadata();
   metadata.emplace("model", model.name());
   metadata.emplace("preprocess", to_json(default_preprocess(static_cast<int>(dims[2]))));
-  const bool named = metadata.contains("class_names");
-  if (!named) metadata["class_names"] = R"(["",""])";
-  ModelInfo info = info_from_metadata(metadata, where);
-  if (!named) {
-    info.class_names.clear();
-    for (int64_t c = 0; c < model.output_dims()[1]; ++c) info.class_names.push_back(std::to_string(c));
-  }
+  nlohmann::json numbers = nlohmann::json::array();
+  for (int64_t c = 0; c < model.output_dims()[1]; ++c) numbers.push_back(std::to_string(c));
+  metadata.emplace("class_names", numbers.dump());
+  const ModelInfo info = info_from_metadata(metadata, where);
   if (info.preprocess.size != dims[2])
     throw Error(ErrorCode::kCorrupt, where,
                 "its preprocessing is for " + std::to_string(info.preprocess.size) + " px, its input " +
@@ -42,20 +39,17 @@ void to_planes(const float* pictures, int64_t count, int64_t pixels, float* plan
   }
 }
 
-TrainedClassifier onnx_classifier(const std::filesystem::path& file, int threads, int64_t batch) {
+TrainedClassifier onnx_classifier(const std::filesystem::path& file, int threads) {
   const auto model = engine::Model::load(file);
   TrainedClassifier classifier;
   classifier.info = info_of(*model, file.string());
   const int64_t pixels = model->input_dims()[2] * model->input_dims()[3], classes = model->output_dims()[1];
-  auto session = std::make_shared<engine::Session>(model, batch, threads);
-  std::vector<float> planes(batch * 3 * pixels), out(batch * classes);
-  classifier.logits = [=](const float* pictures, int64_t count, float* logits) mutable {
-    for (int64_t first = 0; first < count; first += batch) {
-      const int64_t some = std::min(batch, count - first);
-      std::fill(planes.begin(), planes.end(), 0.0f);
-      to_planes(pictures + first * pixels * 3, some, pixels, planes.data());
-      session->run(planes.data(), out.data());
-      std::copy_n(out.begin(), some * classes, logits + first * classes);
+  auto session = std::make_shared<engine::Session>(model, 1, threads);
+  classifier.logits = [session, pixels, classes, planes = std::vector<float>(3 * pixels)](
+                          const float* pictures, int64_t count, float* logits) mutable {
+    for (int64_t n = 0; n < count; ++n) {
+      to_planes(pictures + n * pixels * 3, 1, pixels, planes.data());
+      session->run(planes.data(), logits + n * classes);
     }
   };
   return classifier;

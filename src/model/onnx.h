@@ -14,7 +14,7 @@ ModelInfo info_of(const engine::Model& model, const std::string& where);
 // [count][pixels][3] to [count][3][pixels].
 void to_planes(const float* pictures, int64_t count, int64_t pixels, float* planes);
 
-// Pictures are taken `batch` at a time, the last ones with what is left of the batch zero.
-TrainedClassifier onnx_classifier(const std::filesystem::path& file, int threads, int64_t batch = 1);
+// On so many threads, picture by picture.
+TrainedClassifier onnx_classifier(const std::filesystem::path& file, int threads);
 
 }  // namespace fewshift

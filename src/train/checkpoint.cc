@@ -3,19 +3,10 @@
 
 #include <algorithm>
 
-#include "arch/registry.h"
 #include "core/error.h"
 
 namespace fewshift {
 namespace {
-
-Arch arch_of(const ModelInfo& info, const std::string& where) {
-  try {
-    return make_arch(info.model, static_cast<int>(info.class_names.size()), info.shift);
-  } catch (const Error& error) {
-    throw Error(ErrorCode::kUnsupported, where, error.what());
-  }
-}
 
 // f(name, tensor) over parameters, then buffers.
 template <class F>
@@ -84,14 +75,9 @@ TrainedModel load_model(const std::filesystem::path& given) {
   const std::filesystem::path path = checkpoint_path(given);
   const std::string where = path.string();
   const SafeTensors file = read_safetensors(path);
-  const auto format = file.metadata.find("format");
-  if (format == file.metadata.end())
-    throw Error(ErrorCode::kCorrupt, where, "not a fewshift checkpoint: its metadata has no format");
-  if (format->second != kCheckpointFormat)
-    throw Error(ErrorCode::kUnsupported, where, "is of another format: " + format->second);
   TrainedModel model;
   model.path = path;
-  model.info = info_from_metadata(file.metadata, where);
+  model.info = info_of_checkpoint(file, where);
   model.network = Network(arch_of(model.info, where), 0);
   take_network(file, "", where, model.network);
   model.network->eval();

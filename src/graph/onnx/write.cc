@@ -167,19 +167,20 @@ class Writer {
   // all zeros.
   void write(const Shift& op) {
     const Dims& x = dims_[node_->inputs[0]];
-    auto sees = [&](const std::array<int32_t, 2>& move) {
-      return std::abs(move[0]) < x[2] && std::abs(move[1]) < x[3];
+    const Dims& y = dims_[node_->output];
+    auto seeing = [&](const std::array<int32_t, 2>& move) {
+      return sees(move[0], op.stride, y[2], x[2]) && sees(move[1], op.stride, y[3], x[3]);
     };
     Pair reach{0, 0};
     for (const auto& move : op.moves) {
-      for (int a = 0; a < 2 && sees(move); ++a) reach[a] = std::max<int64_t>(reach[a], std::abs(move[a]));
+      for (int a = 0; a < 2 && seeing(move); ++a) reach[a] = std::max<int64_t>(reach[a], std::abs(move[a]));
     }
     const int64_t channels = x[1];
     const Pair kernel{2 * reach[0] + 1, 2 * reach[1] + 1};
     std::vector<float> weight(channels * kernel[0] * kernel[1], 0.0f);
     for (int64_t c = 0; c < channels; ++c) {
       const auto& move = op.moves[c];
-      if (sees(move)) weight[(c * kernel[0] + move[0] + reach[0]) * kernel[1] + move[1] + reach[1]] = 1;
+      if (seeing(move)) weight[(c * kernel[0] + move[0] + reach[0]) * kernel[1] + move[1] + reach[1]] = 1;
     }
     write(Conv{kernel, {op.stride, op.stride}, {1, 1}, reach, reach, channels},
           {in(0), floats(".weight", {channels, 1, kernel[0], kernel[1]}, weight)});

@@ -42,31 +42,18 @@ void fold(Graph& graph, Node& conv, const Node& norm) {
   }
   conv.inputs = {conv.inputs[0], graph.add_value(graph.values[conv.inputs[1]].name, std::move(weight)),
                  graph.add_value(conv.name + ".bias", std::move(bias))};
-  conv.output = norm.output;
 }
 
 }  // namespace
 
 void fold_batch_norm(Graph& graph) {
-  const auto readers = count_readers(graph);
-  const auto writers = find_writers(graph);
-  std::vector<Node> kept;
-  std::vector<int> place(graph.nodes.size(), -1);  // of a node among those kept
-  for (size_t k = 0; k < graph.nodes.size(); ++k) {
-    const Node node = graph.nodes[k];
-    if (std::holds_alternative<BatchNorm>(node.op)) {
-      const int before = writers[node.inputs[0]];
-      if (before >= 0 && std::holds_alternative<Conv>(graph.nodes[before].op) &&
-          readers[node.inputs[0]] == 1 && foldable(graph, graph.nodes[before], node)) {
-        fold(graph, kept[place[before]], node);
-        continue;
-      }
-    }
-    place[k] = static_cast<int>(kept.size());
-    kept.push_back(node);
-  }
-  graph.nodes = std::move(kept);
-  drop_unused(graph);
+  merge_into_convs(graph, [&](Node& conv, const Node& node) {
+    const Conv& op = std::get<Conv>(conv.op);
+    if (!std::holds_alternative<BatchNorm>(node.op) || op.adds || op.clamps() || !foldable(graph, conv, node))
+      return false;
+    fold(graph, conv, node);
+    return true;
+  });
 }
 
 }  // namespace fewshift::graph

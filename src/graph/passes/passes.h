@@ -1,6 +1,8 @@
 // Rewritings of a graph, each a file that can be read by itself. None changes what the graph computes, but
 // for rounding. SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <functional>
+
 #include "graph/graph.h"
 
 namespace fewshift::graph {
@@ -19,6 +21,10 @@ void fuse_activation(Graph& graph);
 
 // A Conv, then the sum of its output and another value of the same dimensions: the Conv adds it.
 void fuse_sum(Graph& graph);
+
+// For every node whose first input is a Conv's output that nothing else reads, in order: where merge(conv,
+// node) is true the node goes, and the Conv, now of what both did, computes its output.
+void merge_into_convs(Graph& graph, const std::function<bool(Node& conv, const Node& node)>& merge);
 
 // Drops the values that no node reads or writes any more, and renumbers the rest.
 void drop_unused(Graph& graph);

@@ -19,6 +19,29 @@ std::vector<int> find_writers(const Graph& graph) {
   return writers;
 }
 
+void merge_into_convs(Graph& graph, const std::function<bool(Node& conv, const Node& node)>& merge) {
+  const auto readers = count_readers(graph);
+  const auto writers = find_writers(graph);
+  std::vector<Node> kept;
+  std::vector<int> place(graph.nodes.size());  // of a node, or of what it went into, among those kept
+  for (size_t k = 0; k < graph.nodes.size(); ++k) {
+    const Node node = graph.nodes[k];
+    const int before = node.inputs.empty() ? -1 : writers[node.inputs[0]];
+    if (before >= 0 && readers[node.inputs[0]] == 1) {
+      Node& conv = kept[place[before]];
+      if (std::holds_alternative<Conv>(conv.op) && merge(conv, node)) {
+        conv.output = node.output;
+        place[k] = place[before];
+        continue;
+      }
+    }
+    place[k] = static_cast<int>(kept.size());
+    kept.push_back(node);
+  }
+  graph.nodes = std::move(kept);
+  drop_unused(graph);
+}
+
 void drop_unused(Graph& graph) {
   std::vector<int> number(graph.values.size(), -1);
   auto use = [&](int v) { number[v] = 0; };

@@ -1,0 +1,34 @@
+// What every family of kernels says of its vectors; for each target anew, as Highway's own headers.
+// SPDX-License-Identifier: Apache-2.0
+#if defined(FEWSHIFT_VECTORS_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef FEWSHIFT_VECTORS_INL_H
+#undef FEWSHIFT_VECTORS_INL_H
+#else
+#define FEWSHIFT_VECTORS_INL_H
+#endif
+
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace fewshift {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using D = hn::ScalableTag<float>;
+using Vector = hn::Vec<D>;
+
+constexpr int kLanes = hn::MaxLanes(D());
+constexpr bool kManyRegisters = HWY_MAX_BYTES == 64 || HWY_ARCH_ARM_A64;  // 32 vectors, else 16
+
+HWY_INLINE Vector constant(float value) {
+  return hn::Set(D(), value);
+}
+HWY_INLINE Vector clamp(Vector x, float low, float high) {
+  return hn::Min(hn::Max(x, constant(low)), constant(high));
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace fewshift
+HWY_AFTER_NAMESPACE();
+
+#endif
