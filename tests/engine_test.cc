@@ -118,7 +118,7 @@ TEST(Engine, OddSizesBatchesAndThreads) {
 
 // Large enough that units go band by band: with shifts, pools, strides and depthwise convolutions between.
 TEST(Engine, UnitsBandByBand) {
-  for (int threads : {1, 2}) {
+  for (int threads : {1, 2, 5}) {
     expect_equal("fenet_0.5", "ssl", 127, 1, threads);
     expect_equal("fenet_1.0", "gsl", 64, 2, threads);
     expect_equal("shiftresnet20_e9", "ssl", 45, 1, threads);

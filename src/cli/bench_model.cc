@@ -69,19 +69,20 @@ Times run_times(Session& session, int steps, const std::vector<float>& x, std::v
   return times;
 }
 
-// 1 - time with all displacements zero / time. Each in turn a while alone: the one's weights push the other's
-// out of the cache.
+// 1 - time with all displacements zero / time, the median of twenty pairs, one after the other. Each in turn
+// a while alone: the one's weights push the other's out of the cache.
 double shift_share(const std::string& file, Session& session, int batch, int workers, int steps,
                    const std::vector<float>& x, std::vector<float>& y) {
   graph::Graph graph = graph::read_onnx(file);
   if (!still(graph)) return 0;
   Session unmoved(Model::from(std::move(graph)), batch, workers);
-  Times with, without;
-  for (int turn = 0; turn < 10; ++turn) {
-    with.add(run_times(session, std::max(steps / 10, 1), x, y));
-    without.add(run_times(unmoved, std::max(steps / 10, 1), x, y));
+  Times ratios;
+  for (int turn = 0; turn < 20; ++turn) {
+    const Times with = run_times(session, std::max(steps / 10, 1), x, y),
+                without = run_times(unmoved, std::max(steps / 10, 1), x, y);
+    ratios.add({{without.median() / with.median()}});
   }
-  return 1 - without.median() / with.median();
+  return 1 - ratios.median();
 }
 
 nlohmann::json layer_rows(const std::vector<Session::Layer>& layers, double peak) {

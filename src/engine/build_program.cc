@@ -386,6 +386,7 @@ Program build_program(graph::Graph graph, int lanes) {
   graph::fuse_activation(graph);
   Program program = Builder(graph).run();
   write_in_place(program, lanes);
+  sort_channels(program);
   prepare(program, lanes);
   return program;
 }

@@ -62,7 +62,8 @@ struct Session::State {
       : model(std::move(m)),
         batch(n),
         units(find_units(model->state_->program, model->state_->kernels->lanes, threads)),
-        layout(model->state_->program, units, model->state_->kernels->lanes, batch, threads) {
+        layout(model->state_->program, units, model->state_->kernels->lanes, batch, threads),
+        kept(threads) {
     const Model::State& of = *model->state_;
     memory.assign(layout.floats(), 0.0f);
     tasks = make_tasks(of.program, units, layout, batch, threads, of.kernels->lanes, memory.data());
@@ -71,15 +72,15 @@ struct Session::State {
       pieces.push_back(task.block_parts * task.row_parts);
       each += !task.tail;
     }
-    team.emplace(std::move(pieces), threads,
-                 [this, &kernels = *of.kernels](int64_t job, int64_t piece, int thread) {
-                   execute(kernels, tasks[job], piece, picture, thread, input, output);
-                 });
+    team.emplace(
+        std::move(pieces), threads, [this, &kernels = *of.kernels](int64_t job, int64_t piece, int thread) {
+          execute(kernels, tasks[job], piece, picture, thread, kept[thread].kept, serial, input, output);
+        });
   }
 
   template <class After>
   void run(After after) {
-    for (picture = 0; picture < batch; ++picture) team->run(0, each, after);
+    for (picture = 0; picture < batch; ++picture, ++serial) team->run(0, each, after);
     picture = 0;
     if (each < static_cast<int64_t>(tasks.size())) team->run(each, static_cast<int64_t>(tasks.size()), after);
   }
@@ -91,7 +92,11 @@ struct Session::State {
   AlignedFloats memory;
   std::vector<Task> tasks;
   int64_t each = 0;  // tasks before the tail
-  int64_t picture = 0;
+  int64_t picture = 0, serial = 0;
+  struct alignas(64) Own {
+    Kept kept;
+  };
+  std::vector<Own> kept;  // of each thread
   const float* input = nullptr;
   float* output = nullptr;
   bool profiles = false;
@@ -133,7 +138,7 @@ void Session::profile(bool on) {
 
 std::vector<Session::Layer> Session::layers() const {
   constexpr const char* kKinds[] = {"pointwise", "depthwise", "pool",  "average", "function", "sum",
-                                    "scale",     "copy",      "input", "output",  "unit"};
+                                    "scale",     "copy",      "input", "output",  "unit",     "save"};
   std::vector<Layer> layers;
   const double share = 1.0 / static_cast<double>(std::max<int64_t>(state_->runs, 1) * state_->batch);
   for (size_t k = 0; k < state_->tasks.size(); ++k) {

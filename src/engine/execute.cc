@@ -54,56 +54,116 @@ void give_output(const GiveOutput& args, float* output) {
   }
 }
 
-// Rows [begin, end) of a band of the hidden map, all channels: moved to row `to`, or cleared.
-void move_rows(const Pointwise& expand, float* y, int64_t blocks, int64_t begin, int64_t end, int64_t to) {
-  for (int64_t b = 0; b < blocks; ++b, y += expand.y_block)
-    std::copy(y + begin * expand.y_row, y + end * expand.y_row, y + to * expand.y_row);
+// Rows of a band of the hidden map, of a group's channels: moved to row `to`, or cleared.
+void move_rows(const Pointwise& expand, float* y, const Group& group, int64_t begin, int64_t end,
+               int64_t to) {
+  for (int64_t b = group.block_begin; b < group.block_end; ++b) {
+    float* block = y + b * expand.y_block;
+    std::copy(block + begin * expand.y_row, block + end * expand.y_row, block + to * expand.y_row);
+  }
 }
-void clear_rows(const Pointwise& expand, float* y, int64_t blocks, int64_t begin, int64_t end) {
-  for (int64_t b = 0; b < blocks && begin < end; ++b, y += expand.y_block)
-    std::fill(y + begin * expand.y_row, y + end * expand.y_row, 0.0f);
+void clear_rows(const Pointwise& expand, float* y, const Group& group, int64_t begin, int64_t end) {
+  for (int64_t b = group.block_begin; b < group.block_end && begin < end; ++b) {
+    float* block = y + b * expand.y_block;
+    std::fill(block + begin * expand.y_row, block + end * expand.y_row, 0.0f);
+  }
 }
 
-// Rows [from, to) of what comes out of a unit. `own`: floats from the first thread's bands to this one's.
-void compute_bands(const Kernels& kernels, const Task& task, const Bands& bands, int64_t from, int64_t to,
-                   int64_t own) {
-  const Unit& unit = bands.unit;
-  const Task &first = task.parts.front(), &last = task.parts.back();
-  const auto &expand = *std::get_if<Pointwise>(&first.args), &project = *std::get_if<Pointwise>(&last.args);
-  float* hidden = expand.y + own;
-  int64_t kept_begin = 0, kept_end = 0;  // rows of the hidden map in the band
-  for (int64_t r0 = from; r0 < to; r0 += unit.band) {
-    const int64_t r1 = std::min(r0 + unit.band, to), rows = r1 - r0;
-    const int64_t low = unit.stride * r0 - unit.above, high = unit.stride * (r1 - 1) + unit.below + 1;
-    int64_t begin = low;  // of the rows that are new
-    if (r0 > from && kept_end > low) {
-      move_rows(expand, hidden, first.blocks, low - kept_begin, kept_end - kept_begin, 0);
-      begin = kept_end;
+void save_rows(const SaveRows& args, const Part& part) {
+  const auto blocks = static_cast<int64_t>(args.blocks.size());
+  float* y = args.y + part.row_begin * (args.above + args.below) * blocks * args.floats;
+  for (int64_t border = part.row_begin; border < part.row_end; ++border) {
+    for (int64_t i = -args.above; i < args.below; ++i) {
+      for (const float* x : args.blocks)
+        y = std::copy_n(x + (args.borders[border] + i) * args.x_row, args.floats, y);
     }
-    kept_begin = low, kept_end = high;
+  }
+}
+
+// A piece of a unit: rows [begin, end) of what comes out.
+struct Piece {
+  int64_t number, begin, end;
+};
+
+// Rows [begin, end) of a group of the hidden map into y: those that are the piece's own from where they lie,
+// those beside them from where they were saved.
+void expand_rows(const Kernels& kernels, const Task& task, const Bands& bands, const Group& group,
+                 const Piece& piece, int64_t begin, int64_t end, float* y) {
+  const auto& expand = *std::get_if<Pointwise>(&task.parts.front().args);
+  auto compute = [&](Pointwise args, int64_t first, int64_t last) {
+    args.y = y + (first - begin) * expand.y_row;
+    if (first < last) kernels.pointwise(args, {group.block_begin, group.block_end, 0, last - first});
+  };
+  auto own = [&](int64_t first, int64_t last) {
+    Pointwise args = expand;
+    args.x += first * expand.x_row;
+    compute(args, first, last);
+  };
+  auto saved = [&](int64_t first, int64_t last, int64_t border, int64_t border_row) {
+    Pointwise args = expand;
+    args.x = bands.saved + (border - 1) * bands.border_floats +
+             (first - border_row + bands.unit.above()) * bands.saved_row;
+    args.x_row = bands.saved_row;
+    args.offsets = bands.saved_offsets;
+    compute(args, first, last);
+  };
+  if (!bands.unit.saves) return own(begin, end);
+  const int64_t above = std::clamp(piece.begin, begin, end), below = std::clamp(piece.end, begin, end);
+  saved(begin, above, piece.number, piece.begin);
+  own(above, below);
+  saved(below, end, piece.number + 1, piece.end);
+}
+
+// What rows [r0, r1) of a unit need of its hidden map, where `kept` says what is there of the rows before.
+void fill_band(const Kernels& kernels, const Task& task, const Bands& bands, const Piece& piece,
+               const Kept& kept, int64_t r0, int64_t r1, float* hidden) {
+  const auto& expand = *std::get_if<Pointwise>(&task.parts.front().args);
+  const int64_t stride = bands.unit.stride;
+  for (const Group& group : bands.unit.groups) {
+    const int64_t low = stride * r0 - group.above, high = stride * (r1 - 1) + group.below + 1;
+    int64_t begin = low;  // of the rows that are new
+    if (kept.end > kept.begin) {
+      const int64_t kept_low = stride * kept.begin - group.above,
+                    kept_high = stride * (kept.end - 1) + group.below + 1;
+      if (kept_high > low) {
+        move_rows(expand, hidden, group, low - kept_low, kept_high - kept_low, 0);
+        begin = kept_high;
+      }
+    }
     const int64_t inside = std::clamp<int64_t>(begin, 0, bands.hidden_rows),
                   outside = std::clamp<int64_t>(high, inside, bands.hidden_rows);
-    clear_rows(expand, hidden, first.blocks, begin - low, std::min(inside, high) - low);
-    clear_rows(expand, hidden, first.blocks, std::max(outside, begin) - low, high - low);
-    Pointwise wide = expand;
-    wide.x += inside * expand.x_row;
-    wide.y = hidden + (inside - low) * expand.y_row;
-    if (inside < outside) kernels.pointwise(wide, {0, first.blocks, 0, outside - inside});
+    clear_rows(expand, hidden, group, begin - low, std::min(inside, high) - low);
+    clear_rows(expand, hidden, group, std::max(outside, begin) - low, high - low);
+    expand_rows(kernels, task, bands, group, piece, inside, outside, hidden + (inside - low) * expand.y_row);
+  }
+}
 
-    const int64_t ahead = unit.above * expand.y_row;  // to the row that output row r0 stands over
+// `own`: floats from the first thread's bands to this one's, which may still hold what the piece before left
+// there.
+void compute_bands(const Kernels& kernels, const Task& task, const Bands& bands, const Piece& piece,
+                   int64_t own, Kept& kept, int64_t run) {
+  const Unit& unit = bands.unit;
+  const Task& last = task.parts.back();
+  const auto &expand = *std::get_if<Pointwise>(&task.parts.front().args),
+             &project = *std::get_if<Pointwise>(&last.args);
+  if (kept.task != &task || kept.run != run || kept.end != piece.begin) kept = {&task, run, 0, 0};
+  for (int64_t r0 = piece.begin; r0 < piece.end; r0 += unit.band) {
+    const int64_t r1 = std::min(r0 + unit.band, piece.end), rows = r1 - r0;
+    fill_band(kernels, task, bands, piece, kept, r0, r1, expand.y + own);
+    kept.begin = r0, kept.end = r1;
     Pointwise narrow = project;
     narrow.x += own;
-    if (task.parts.size() == 2) {
-      narrow.x += ahead;
-    } else if (const auto* pool = std::get_if<Pool>(&task.parts[1].args)) {
-      Pool middle = *pool;
-      middle.x += own, middle.y += own;
-      middle.x_rows = 2 * rows;
-      kernels.pool(middle, {0, task.parts[1].blocks, 0, rows});
-    } else {
-      Depthwise middle = *std::get_if<Depthwise>(&task.parts[1].args);
-      middle.x += own + ahead, middle.y += own;
-      kernels.depthwise(middle, {0, task.parts[1].blocks, 0, rows});
+    if (task.parts.size() > 2) {
+      if (const auto* pool = std::get_if<Pool>(&task.parts[1].args)) {
+        Pool middle = *pool;
+        middle.x += own, middle.y += own;
+        middle.x_rows = 2 * rows;
+        kernels.pool(middle, {0, task.parts[1].blocks, 0, rows});
+      } else {
+        Depthwise middle = *std::get_if<Depthwise>(&task.parts[1].args);
+        middle.x += own + unit.above() * expand.y_row, middle.y += own;
+        kernels.depthwise(middle, {0, task.parts[1].blocks, 0, rows});
+      }
     }
     narrow.y += r0 * project.y_row;
     if (narrow.residual) narrow.residual += r0 * project.y_row;
@@ -115,8 +175,10 @@ struct Execution {
   const Kernels& kernels;
   const Task& task;
   const Part part;
-  const int64_t picture, column;
+  const int64_t piece, picture, column;
   const int thread;
+  Kept& kept;
+  const int64_t run;
   const float* input;
   float* output;
 
@@ -133,8 +195,10 @@ struct Execution {
   void operator()(const Affine& args) const { call(kernels.affine, args); }
   void operator()(const CopyChannels& args) const { copy_channels(args, part, column); }
   void operator()(const Bands& args) const {
-    compute_bands(kernels, task, args, part.row_begin, part.row_end, thread * args.thread_floats);
+    compute_bands(kernels, task, args, {piece, part.row_begin, part.row_end}, thread * args.thread_floats,
+                  kept, run);
   }
+  void operator()(const SaveRows& args) const { save_rows(args, part); }
   void operator()(const TakeInput& args) const {
     take_input(args, part, input + picture * args.channels * args.rows * args.columns);
   }
@@ -145,12 +209,13 @@ struct Execution {
 
 }  // namespace
 
-void execute(const Kernels& kernels, const Task& task, int64_t piece, int64_t picture, int thread,
-             const float* input, float* output) noexcept {
+void execute(const Kernels& kernels, const Task& task, int64_t piece, int64_t picture, int thread, Kept& kept,
+             int64_t run, const float* input, float* output) noexcept {
   const int64_t block = piece / task.row_parts, row = piece % task.row_parts;
   const Part part{block * task.blocks / task.block_parts, (block + 1) * task.blocks / task.block_parts,
                   row * task.rows / task.row_parts, (row + 1) * task.rows / task.row_parts};
-  std::visit(Execution{kernels, task, part, picture, picture * task.own_column, thread, input, output},
+  std::visit(Execution{kernels, task, part, piece, picture, picture * task.own_column, thread, kept, run,
+                       input, output},
              task.args);
 }
 

@@ -5,8 +5,9 @@
 namespace fewshift::engine {
 
 // Piece `piece` of block_parts * row_parts of a task, for picture `picture` of the batch (0 for a tail), on
-// thread number `thread`.
-void execute(const Kernels& kernels, const Task& task, int64_t piece, int64_t picture, int thread,
-             const float* input, float* output) noexcept;
+// thread number `thread`, which has `kept` for itself. `run` is another number each time that the tasks are
+// gone through.
+void execute(const Kernels& kernels, const Task& task, int64_t piece, int64_t picture, int thread, Kept& kept,
+             int64_t run, const float* input, float* output) noexcept;
 
 }  // namespace fewshift::engine

@@ -43,7 +43,9 @@ class Maker {
       if (unit == units_.end()) {
         tasks_.push_back(task_of(step));
       } else {
-        tasks_.push_back(task_of(unit->second));
+        Task bands = task_of(unit->second);
+        if (unit->second.saves && bands.row_parts > 1) tasks_.push_back(saving(k, bands));
+        tasks_.push_back(std::move(bands));
         k += unit->second.count - 1;
       }
     }
@@ -82,6 +84,7 @@ class Maker {
   static void point(Task& task) {
     if (auto* args = std::get_if<Pointwise>(&task.args)) args->offsets = task.offsets.data();
     if (auto* args = std::get_if<Depthwise>(&task.args)) args->taps = task.offsets.data();
+    if (auto* args = std::get_if<Bands>(&task.args)) args->saved_offsets = task.saved_offsets.data();
   }
 
   Task task_of(const Unit& unit) {
@@ -91,7 +94,18 @@ class Maker {
       task.madds += task.parts.back().madds;
       task.shifts |= task.parts.back().shifts;
     }
-    const Task &expand = task.parts.front(), &project = task.parts.back();
+    const Task& expand = task.parts.front();
+    Task& project = task.parts.back();
+    if (unit.count == 2) {  // what it reads begins with the rows above
+      const auto& inputs = std::get<Convolve>(program_.steps[unit.first + 1].op).inputs;
+      for (const Group& group : unit.groups) {
+        for (size_t k = 0; k < inputs.size(); ++k) {
+          const int block = inputs[k].channel / lanes_;
+          if (group.block_begin <= block && block < group.block_end)
+            project.offsets[k] += static_cast<int32_t>(group.above * layout_.row(unit.hidden));
+        }
+      }
+    }
     // "units.3" of "units.3.expand" and "units.3.project"
     const std::string unit_name = expand.name.substr(0, expand.name.rfind('.'));
     const bool one = unit_name.find('.') != std::string::npos && project.name.starts_with(unit_name + ".");
@@ -100,6 +114,37 @@ class Maker {
     task.rows = project.rows;
     split(task, task.madds / static_cast<double>(task.rows));
     task.block_parts = 1;
+    // Rows beside a border are computed on both sides of it, if not by the same thread.
+    const int64_t beside = unit.above() + unit.below(), most = task.rows / std::max<int64_t>(2 * beside, 1);
+    if (task.row_parts > most) task.row_parts = std::max<int64_t>(most / threads_ * threads_, 1);
+    if (task.row_parts == 1) std::get_if<Bands>(&task.args)->unit.saves = false;
+    return task;
+  }
+
+  // What comes before a unit that begins with step `first`, and where the unit finds it.
+  Task saving(int first, Task& bands) const {
+    auto& args = *std::get_if<Bands>(&bands.args);
+    const auto& expand = *std::get_if<Pointwise>(&bands.parts.front().args);
+    SaveRows save;
+    save.x_row = expand.x_row, save.floats = expand.columns * lanes_;
+    save.above = args.unit.above(), save.below = args.unit.below();
+    std::map<std::pair<int, int>, int64_t> places;  // of each block of channels
+    for (const Source& s : std::get<Convolve>(program_.steps[first].op).inputs) {
+      const int block = s.channel / lanes_;
+      const auto [place, added] = places.try_emplace({s.map, block}, save.blocks.size());
+      if (added) save.blocks.push_back(memory_ + layout_.place(s.map, int64_t{block} * lanes_));
+      bands.saved_offsets.push_back(static_cast<int32_t>(place->second * save.floats + s.channel % lanes_));
+    }
+    args.saved_row = static_cast<int64_t>(save.blocks.size()) * save.floats;
+    args.border_floats = (save.above + save.below) * args.saved_row;
+    for (int64_t piece = 1; piece < bands.row_parts; ++piece)
+      save.borders.push_back(piece * bands.rows / bands.row_parts);
+    bands.saved.resize(save.borders.size() * args.border_floats);
+    args.saved = save.y = bands.saved.data();
+    Task task;
+    task.name = bands.name + ".save";
+    task.rows = task.row_parts = bands.row_parts - 1;
+    task.args = std::move(save);
     return task;
   }
 

@@ -92,6 +92,10 @@ Program build_program(graph::Graph graph, int lanes);
 // Where a sum, or a function of every element, may be written over what it reads.
 void write_in_place(Program& program, int lanes);
 
+// Channels that one convolution writes and one reads, by how far down they are displaced: so that vectors of
+// channels need the same rows of each (units.h).
+void sort_channels(Program& program);
+
 // Copies for the operands that must lie as their step's kernel reads them, and weights as it reads them.
 void prepare(Program& program, int lanes);
 

@@ -38,12 +38,25 @@ struct Bands {
   Unit unit;
   int64_t hidden_rows = 0;    // of the whole map
   int64_t thread_floats = 0;  // from one thread's bands to the next one's
+  // Where the unit saves: rows [-above, below) from the border before piece p on, at p - 1 times
+  // border_floats.
+  const float* saved = nullptr;
+  const int32_t* saved_offsets = nullptr;
+  int64_t saved_row = 0, border_floats = 0;
+};
+// Before such a unit: what it reads of the rows beside its pieces' borders, as blocks of channels.
+struct SaveRows {
+  std::vector<const float*> blocks;  // row 0 of each
+  int64_t x_row = 0, floats = 0;     // floats of a row
+  std::vector<int64_t> borders;      // the row of each
+  int64_t above = 0, below = 0;
+  float* y = nullptr;
 };
 
 struct Task {
   std::string name;
   std::variant<Pointwise, Depthwise, Pool, GlobalAverage, Unary, Binary, Affine, CopyChannels, TakeInput,
-               GiveOutput, Bands>
+               GiveOutput, Bands, SaveRows>
       args;
   bool tail = false;
   int64_t own_column = 0;  // floats from one picture's place in y to the next one's, where y is in the tail
@@ -53,6 +66,15 @@ struct Task {
   bool shifts = false;
   std::vector<int32_t> offsets;  // what args point to
   std::vector<Task> parts;       // of Bands
+  AlignedFloats saved;
+  std::vector<int32_t> saved_offsets;
+};
+
+// What a thread's bands hold of a unit's hidden map: what rows [begin, end) needed that came out in run
+// `run`.
+struct Kept {
+  const Task* task = nullptr;
+  int64_t run = 0, begin = 0, end = 0;
 };
 
 // In `memory` of layout.floats() zeros, for as many threads.

@@ -36,13 +36,16 @@ class Patience {
 }  // namespace
 
 Team::Team(std::vector<int64_t> jobs, int threads, std::function<void(int64_t, int64_t, int)> work)
-    : pieces_(std::move(jobs)), work_(std::move(work)), counters_(pieces_.size()) {
+    : pieces_(std::move(jobs)),
+      work_(std::move(work)),
+      threads_(threads),
+      next_(pieces_.size() * threads),
+      done_(pieces_.size()) {
   try {
     for (int t = 1; t < threads; ++t) helpers_.emplace_back([this, t] { help(t); });
   } catch (const std::system_error& error) {
     dismiss();
-    throw Error(ErrorCode::kIo, "threads",
-                std::string("cannot start ") + std::to_string(threads) + ": " + error.what());
+    throw Error(ErrorCode::kIo, "threads", std::to_string(threads) + " cannot be started: " + error.what());
   }
 }
 
@@ -61,8 +64,9 @@ uint32_t Team::start(int64_t begin, int64_t end) {
   const uint32_t epoch = epoch_.load(std::memory_order_relaxed) + 1;
   // Nobody holds a piece now. A late helper of the last run finds another epoch in `next` and gives up.
   for (int64_t job = begin; job < end; ++job) {
-    counters_[job].done.store(0, std::memory_order_relaxed);
-    counters_[job].next.store(uint64_t{epoch} << 32, std::memory_order_release);
+    done_[job].value.store(0, std::memory_order_relaxed);
+    for (int64_t t = 0; t < threads_; ++t)
+      next_[job * threads_ + t].value.store(uint64_t{epoch} << 32 | share(job, t), std::memory_order_release);
   }
   begin_.store(begin, std::memory_order_relaxed);
   end_.store(end, std::memory_order_relaxed);
@@ -72,22 +76,26 @@ uint32_t Team::start(int64_t begin, int64_t end) {
 }
 
 bool Team::take(uint32_t epoch, int64_t job, int thread) {
-  Counter& counter = counters_[job];
-  uint64_t next = counter.next.load(std::memory_order_acquire);
-  for (;;) {
-    if (next >> 32 != epoch) return false;
-    const auto piece = static_cast<int64_t>(next & 0xffffffff);
-    if (piece >= pieces_[job]) return true;
-    if (!counter.next.compare_exchange_weak(next, next + 1, std::memory_order_acq_rel)) continue;
-    work_(job, piece, thread);
-    counter.done.fetch_add(1, std::memory_order_acq_rel);
-    next = counter.next.load(std::memory_order_acquire);
+  for (int64_t t = 0; t < threads_; ++t) {
+    const int64_t owner = (thread + t) % threads_, end = share(job, owner + 1);
+    std::atomic<uint64_t>& counter = next_[job * threads_ + owner].value;
+    uint64_t next = counter.load(std::memory_order_acquire);
+    for (;;) {
+      if (next >> 32 != epoch) return false;
+      const auto piece = static_cast<int64_t>(next & 0xffffffff);
+      if (piece >= end) break;
+      if (!counter.compare_exchange_weak(next, next + 1, std::memory_order_acq_rel)) continue;
+      work_(job, piece, thread);
+      done_[job].value.fetch_add(1, std::memory_order_acq_rel);
+      next = counter.load(std::memory_order_acquire);
+    }
   }
+  return true;
 }
 
 bool Team::wait(uint32_t epoch, int64_t job) const {
   Patience patience;
-  while (counters_[job].done.load(std::memory_order_acquire) < pieces_[job]) {
+  while (done_[job].value.load(std::memory_order_acquire) < pieces_[job]) {
     if (epoch_.load(std::memory_order_acquire) != epoch) return false;
     patience.lose();
   }

@@ -1,6 +1,7 @@
-// Threads that go through a list of jobs together, each job in pieces that whoever is free takes. Nobody
-// waits for a thread that has taken nothing: one that lost its core slows the others only by the piece it
-// holds. SPDX-License-Identifier: Apache-2.0
+// Threads that go through a list of jobs together, each job in pieces. A thread takes the pieces of its own
+// share, one after the other, then those that are left of others' shares. Nobody waits for a thread that has
+// taken nothing: one that lost its core slows the others only by the piece it holds. SPDX-License-Identifier:
+// Apache-2.0
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -42,10 +43,11 @@ class Team {
   }
 
  private:
+  template <class T>
   struct alignas(64) Counter {
-    std::atomic<uint64_t> next{0};  // the epoch, and below it the next piece
-    std::atomic<int64_t> done{0};
+    std::atomic<T> value{0};
   };
+  int64_t share(int64_t job, int64_t thread) const { return thread * pieces_[job] / threads_; }
   uint32_t start(int64_t begin, int64_t end);
   bool take(uint32_t epoch, int64_t job, int thread);  // false: the epoch is over
   bool wait(uint32_t epoch, int64_t job) const;
@@ -54,7 +56,9 @@ class Team {
 
   const std::vector<int64_t> pieces_;
   const std::function<void(int64_t, int64_t, int)> work_;
-  std::vector<Counter> counters_;
+  const int64_t threads_;
+  std::vector<Counter<uint64_t>> next_;  // [job][thread]: the epoch, and below it the next piece of its share
+  std::vector<Counter<int64_t>> done_;   // [job]: pieces
   std::atomic<uint32_t> epoch_{0};
   std::atomic<int64_t> begin_{0}, end_{0};
   std::atomic<bool> stop_{false};

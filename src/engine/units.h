@@ -9,18 +9,29 @@
 
 namespace fewshift::engine {
 
+// Blocks of channels of a unit's hidden map that are computed together. Rows [r0, r1) of what comes out need
+// their rows [stride * r0 - above, stride * (r1 - 1) + below + 1). A band begins with the first of these.
+struct Group {
+  int64_t block_begin = 0, block_end = 0;
+  int64_t above = 0, below = 0;
+};
+
 struct Unit {
   int first = 0, count = 0;  // its steps
   int hidden = 0;            // the map between them
-  // Rows [r0, r1) of what comes out need rows [stride * r0 - above, stride * (r1 - 1) + below + 1) of the
-  // hidden map.
-  int64_t stride = 1, above = 0, below = 0;
+  int64_t stride = 1;
+  std::vector<Group> groups;
   int64_t band = 1;  // rows that come out at a time
-  int64_t buffered() const { return stride * (band - 1) + above + below + 1; }  // rows of the hidden map then
+  // It writes over rows that other threads still need for theirs: the ones beside the pieces' borders are
+  // saved before.
+  bool saves = false;
+  int64_t above() const;  // the most of any group, 0 at least
+  int64_t below() const;
+  int64_t span() const;                                                  // the most of above + below
+  int64_t buffered() const { return stride * (band - 1) + span() + 1; }  // rows of the hidden map then
 };
 
-// By the number of their first step. With several threads only those whose bands do not overwrite what
-// another's need.
+// By the number of their first step.
 std::map<int, Unit> find_units(const Program& program, int lanes, int threads);
 
 // Maps of which only a band is kept, and of how many rows.

@@ -23,7 +23,9 @@ constexpr int kSums = kManyRegisters ? 28 : 12;
 constexpr int kWidth = kSums / 2;  // pixels of the widest
 constexpr int kHeight = 8;         // blocks of the highest
 constexpr int64_t kTogether = 12;  // blocks whose weights stay in the cache while columns go by
-constexpr int64_t kInputs = 256;   // added up in one go: their weights for a tile stay in the nearest cache
+// Inputs added up in one go, where there are more than kMost: their weights for a tile, and its pixels, stay
+// in the nearest cache.
+constexpr int64_t kInputs = 160, kMost = 256;
 constexpr int64_t kBandFloats = 48 * 1024;  // of a band of rows, in and out, which stays in the second cache
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr int highest(int width) {
@@ -34,68 +36,73 @@ constexpr int highest(int width) {
 struct Span {
   const float *weights, *bias;
   int64_t begin, end;  // inputs
+  float low, high;
 };
 
+// For `rows` rows, from x and y's float `at` on.
 template <int kPixels, int kBlocks, bool kDense>
-HWY_NOINLINE void tile(const Pointwise& args, const Span& span, const float* x, int64_t at) {
+HWY_NOINLINE void tile(const Pointwise& args, const Span& span, const float* x, int64_t at, int64_t rows) {
   const D d;
   const int64_t block = args.inputs * kLanes;  // from one block's weights to the next one's
   const int64_t step = kDense ? kLanes : args.x_pixel;
-  const int32_t* HWY_RESTRICT offsets = args.offsets;
-  const float* weights = span.weights + span.begin * kLanes;
-  Vector sums[kPixels][kBlocks];
-#pragma GCC unroll 16
-  for (int b = 0; b < kBlocks; ++b) {
-    const Vector start = span.begin == 0 ? hn::LoadU(d, span.bias + b * kLanes) : hn::Zero(d);
-#pragma GCC unroll 16
-    for (int p = 0; p < kPixels; ++p) sums[p][b] = start;
-  }
-  const float* more = span.begin > 0 ? args.y : args.residual;
-  if (more) {
+  const int32_t* const offsets = args.offsets + span.begin;
+  const int32_t* const end = args.offsets + span.end;
+  const bool first = span.begin == 0;
+  const float* more = first ? args.residual : args.y;
+  for (int64_t row = 0; row < rows; ++row, x += args.x_row, at += args.y_row) {
+    Vector sums[kPixels][kBlocks];
 #pragma GCC unroll 16
     for (int b = 0; b < kBlocks; ++b) {
+      const Vector start = first ? hn::LoadU(d, span.bias + b * kLanes) : hn::Zero(d);
 #pragma GCC unroll 16
-      for (int p = 0; p < kPixels; ++p)
-        sums[p][b] = hn::Add(sums[p][b], hn::LoadU(d, more + at + b * args.y_block + p * kLanes));
+      for (int p = 0; p < kPixels; ++p) sums[p][b] = start;
     }
-  }
-#pragma GCC unroll 4
-  for (int64_t k = span.begin; k < span.end; ++k, weights += kLanes) {
-    const float* HWY_RESTRICT from = x + offsets[k];
-    if constexpr (kPixels >= kBlocks) {
-      Vector w[kBlocks];
-#pragma GCC unroll 16
-      for (int b = 0; b < kBlocks; ++b) w[b] = hn::LoadU(d, weights + b * block);
-#pragma GCC unroll 16
-      for (int p = 0; p < kPixels; ++p) {
-        const Vector value = hn::Set(d, from[p * step]);
-#pragma GCC unroll 16
-        for (int b = 0; b < kBlocks; ++b) sums[p][b] = hn::MulAdd(value, w[b], sums[p][b]);
-      }
-    } else {
-      Vector value[kPixels];
-#pragma GCC unroll 16
-      for (int p = 0; p < kPixels; ++p) value[p] = hn::Set(d, from[p * step]);
+    if (more) {
 #pragma GCC unroll 16
       for (int b = 0; b < kBlocks; ++b) {
-        const Vector w = hn::LoadU(d, weights + b * block);
 #pragma GCC unroll 16
-        for (int p = 0; p < kPixels; ++p) sums[p][b] = hn::MulAdd(value[p], w, sums[p][b]);
+        for (int p = 0; p < kPixels; ++p)
+          sums[p][b] = hn::Add(sums[p][b], hn::LoadU(d, more + at + b * args.y_block + p * kLanes));
       }
     }
-  }
-  const bool last = span.end == args.inputs;
-  const Vector low = hn::Set(d, last ? args.low : -kInfinity),
-               high = hn::Set(d, last ? args.high : kInfinity);
+    const float* weights = span.weights + span.begin * kLanes;
+#pragma GCC unroll 4
+    for (const int32_t* k = offsets; k < end; ++k, weights += kLanes) {
+      const float* HWY_RESTRICT from = x + *k;
+      if constexpr (kPixels >= kBlocks) {
+        Vector w[kBlocks];
 #pragma GCC unroll 16
-  for (int b = 0; b < kBlocks; ++b) {
-    float* y = args.y + at + b * args.y_block;
+        for (int b = 0; b < kBlocks; ++b) w[b] = hn::LoadU(d, weights + b * block);
 #pragma GCC unroll 16
-    for (int p = 0; p < kPixels; ++p) hn::StoreU(hn::Min(hn::Max(sums[p][b], low), high), d, y + p * kLanes);
+        for (int p = 0; p < kPixels; ++p) {
+          const Vector value = hn::Set(d, from[p * step]);
+#pragma GCC unroll 16
+          for (int b = 0; b < kBlocks; ++b) sums[p][b] = hn::MulAdd(value, w[b], sums[p][b]);
+        }
+      } else {
+        Vector value[kPixels];
+#pragma GCC unroll 16
+        for (int p = 0; p < kPixels; ++p) value[p] = hn::Set(d, from[p * step]);
+#pragma GCC unroll 16
+        for (int b = 0; b < kBlocks; ++b) {
+          const Vector w = hn::LoadU(d, weights + b * block);
+#pragma GCC unroll 16
+          for (int p = 0; p < kPixels; ++p) sums[p][b] = hn::MulAdd(value[p], w, sums[p][b]);
+        }
+      }
+    }
+    const Vector low = hn::Set(d, span.low), high = hn::Set(d, span.high);
+    float* y = args.y + at;
+#pragma GCC unroll 16
+    for (int b = 0; b < kBlocks; ++b, y += args.y_block) {
+#pragma GCC unroll 16
+      for (int p = 0; p < kPixels; ++p)
+        hn::StoreU(hn::Min(hn::Max(sums[p][b], low), high), d, y + p * kLanes);
+    }
   }
 }
 
-using Tile = void (*)(const Pointwise&, const Span&, const float*, int64_t);
+using Tile = void (*)(const Pointwise&, const Span&, const float*, int64_t, int64_t);
 
 template <int kPixels, bool kDense, int... kBlocks>
 constexpr std::array<Tile, kHeight> tiles_of(std::integer_sequence<int, kBlocks...>) {
@@ -112,7 +119,7 @@ void pointwise(const Pointwise& args, const Part& part) {
                         kStrided = tiles<false>(std::make_integer_sequence<int, kWidth>());
   const auto& all = args.x_pixel == kLanes ? kDense : kStrided;
   const int64_t parts = (args.columns + kWidth - 1) / kWidth;
-  const int64_t chunks = std::max<int64_t>((args.inputs + kInputs - 1) / kInputs, 1);
+  const int64_t chunks = args.inputs <= kMost ? 1 : (args.inputs + kInputs - 1) / kInputs;
   const int64_t row_floats = args.columns * (args.inputs / chunks + kTogether * kLanes);
   const int64_t most = std::max<int64_t>(kBandFloats / row_floats, 1), rows = part.row_end - part.row_begin,
                 bands = (rows + most - 1) / most;
@@ -127,12 +134,15 @@ void pointwise(const Pointwise& args, const Part& part) {
           for (int64_t l = 0; l < layers; ++l) {
             const int64_t b = begin + l * blocks / layers, height = begin + (l + 1) * blocks / layers - b;
             const Tile compute = all[width - 1][height - 1];
-            const Span span{args.weights + b * args.inputs * kLanes, args.bias + b * kLanes,
-                            c * args.inputs / chunks, (c + 1) * args.inputs / chunks};
-            for (int64_t i = row; i < row_end; ++i) {
-              compute(args, span, args.x + i * args.x_row + j * args.x_pixel,
-                      b * args.y_block + i * args.y_row + j * kLanes);
-            }
+            const bool last = c + 1 == chunks;
+            const Span span{args.weights + b * args.inputs * kLanes,
+                            args.bias + b * kLanes,
+                            c * args.inputs / chunks,
+                            (c + 1) * args.inputs / chunks,
+                            last ? args.low : -kInfinity,
+                            last ? args.high : kInfinity};
+            compute(args, span, args.x + row * args.x_row + j * args.x_pixel,
+                    b * args.y_block + row * args.y_row + j * kLanes, row_end - row);
           }
         }
       }
