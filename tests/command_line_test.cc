@@ -132,7 +132,7 @@ TEST_F(CommandLineTest, AnExportedFileCarriesAllThatItTakes) {
     for (int64_t p = 0; p < pixels; ++p) {
       for (int64_t c = 0; c < 3; ++c) input.values[c * pixels + p] = picture[3 * p + c];
     }
-    const std::vector<float> logits = graph::interpret(network, input).values;
+    const Floats logits = graph::interpret(network, input).values;
     const double largest = *std::max_element(logits.begin(), logits.end());
     double sum = 0;
     for (float logit : logits) sum += std::exp(logit - largest);

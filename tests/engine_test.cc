@@ -51,7 +51,8 @@ using graph::Tensor;
 
 Tensor noise(const Dims& dims, Random& random) {
   Tensor t{dims, {}};
-  for (int64_t k = 0; k < graph::elements(dims); ++k) t.values.push_back(static_cast<float>(random.normal()));
+  for (int64_t k = 0; k < graph::elements(dims); ++k)
+    t.values.own().push_back(static_cast<float>(random.normal()));
   return t;
 }
 

@@ -52,10 +52,11 @@ void expect_equal(const std::string& model, const std::string& shift, int64_t si
   g = graph::parse_onnx(graph::format_onnx(g), what);
   graph::recognise_shift(g);
   graph::recognise_gelu(g);
-  const graph::Tensor input{{batch, 3, size, size}, {x.data_ptr<float>(), x.data_ptr<float>() + x.numel()}};
+  const graph::Tensor input{{batch, 3, size, size},
+                            std::vector<float>(x.data_ptr<float>(), x.data_ptr<float>() + x.numel())};
   const graph::Tensor y = graph::interpret(g, input);
   ASSERT_EQ(y.dims, (graph::Dims{batch, 7})) << what;
-  const torch::Tensor ours = torch::tensor(y.values).view({batch, 7});
+  const torch::Tensor ours = torch::from_blob(const_cast<float*>(y.values.data()), {batch, 7});
   const double range = (expected.max() - expected.min()).item<double>();
   EXPECT_LT((ours - expected).abs().max().item<double>(), 1e-4 * range) << what;
 }

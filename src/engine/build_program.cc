@@ -66,8 +66,8 @@ class Builder {
   }
 
   // A constant's numbers, which nobody else reads.
-  std::vector<float> take(size_t k) {
-    std::vector<float>& values = graph_.values[node_->inputs[k]].constant->values;
+  Floats take(size_t k) {
+    Floats& values = graph_.values[node_->inputs[k]].constant->values;
     return readers_[node_->inputs[k]] == 1 ? std::move(values) : values;
   }
 
@@ -164,7 +164,7 @@ class Builder {
     const Dims& y = dims_[node_->output];
     program_.madds += graph::elements(w.dims) * y[2] * y[3];
     const int64_t outputs = w.dims[0], each = w.dims[1] * w.dims[2] * w.dims[3];
-    std::vector<float> bias(outputs, 0.0f);
+    Floats bias(outputs, 0.0f);
     if (node_->inputs.size() >= 3) bias = constant(2).values;
     const bool neighbours = op.kernel[0] > 1 || op.kernel[1] > 1 || op.pad_begin != graph::Pair{0, 0} ||
                             op.pad_end != graph::Pair{0, 0};
@@ -186,12 +186,12 @@ class Builder {
       return;
     }
     // Groups as one product with zeros between them.
-    std::vector<float> weight;
+    Floats weight;
     if (op.groups == 1) {
       weight = take(1);
     } else {
       const int64_t inputs = static_cast<int64_t>(x.channels.size()), taps = w.dims[2] * w.dims[3];
-      weight.assign(outputs * inputs * taps, 0.0f);
+      weight = Floats(outputs * inputs * taps, 0.0f);
       for (int64_t o = 0; o < outputs; ++o) {
         const int64_t first = o / (outputs / op.groups) * w.dims[1];
         std::copy_n(w.values.begin() + o * each, each, weight.begin() + (o * inputs + first) * taps);
@@ -205,7 +205,7 @@ class Builder {
   void add(const graph::Linear&) {
     const graph::Tensor& w = constant(1);
     program_.madds += graph::elements(w.dims);
-    std::vector<float> bias(w.dims[0], 0.0f);
+    Floats bias(w.dims[0], 0.0f);
     if (node_->inputs.size() == 3) bias = constant(2).values;
     Convolve product;
     product.weight = take(1), product.bias = std::move(bias);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <numeric>
 #include <set>
 #include <tuple>
 
@@ -99,7 +100,7 @@ class Preparation {
     return place;
   }
 
-  AlignedFloats in_vectors(const std::vector<float>& values, int first = 0) const {
+  AlignedFloats in_vectors(const Floats& values, int first = 0) const {
     AlignedFloats result((first + values.size() + lanes_ - 1) / lanes_ * lanes_, 0.0f);
     std::copy(values.begin(), values.end(), result.begin() + first);
     return result;
@@ -112,9 +113,14 @@ class Preparation {
     const int64_t taps = conv.kernel[0] * conv.kernel[1], inputs = static_cast<int64_t>(x.channels.size()),
                   outputs = static_cast<int64_t>(op.bias.size());
     op.stride_y = x.stride_y * conv.stride[0], op.stride_x = x.stride_x * conv.stride[1];
-    std::vector<int64_t> kept;
+    std::vector<int64_t> channels(inputs), kept;  // in the order in which they lie
+    std::iota(channels.begin(), channels.end(), 0);
+    std::stable_sort(channels.begin(), channels.end(), [&](int64_t a, int64_t b) {
+      const Source &s = x.channels[a], &t = x.channels[b];
+      return std::pair(s.map, s.channel) < std::pair(t.map, t.channel);
+    });
     for (int64_t t = 0; t < taps; ++t) {
-      for (int64_t c = 0; c < inputs; ++c) {
+      for (int64_t c : channels) {
         Source s = x.channels[c];
         if (s.map < 0) continue;
         s.dy += static_cast<int>(x.stride_y * (t / conv.kernel[1] * conv.dilation[0] - conv.pad_begin[0]));
@@ -127,14 +133,21 @@ class Preparation {
         kept.push_back(c * taps + t);
       }
     }
+    if (op.order.empty()) {
+      op.order.resize(outputs);
+      std::iota(op.order.begin(), op.order.end(), 0);
+    }
     const int first = y.first % lanes_;
-    op.packed = keep(pack_pointwise(op.weight.data(), outputs, inputs * taps, kept, lanes_, first));
-    op.packed_bias = keep(in_vectors(op.bias, first));
-    op.weight = {}, op.bias = {};
+    const Floats weight = std::move(op.weight), bias = std::move(op.bias);
+    op.packed = pack_pointwise(weight.data(), inputs * taps, op.order, kept, lanes_, first, program_.weights);
+    Floats ordered(bias.size(), 0.0f);
+    for (int64_t o = 0; o < outputs; ++o) ordered[o] = bias[op.order[o]];
+    op.packed_bias = keep(in_vectors(ordered, first));
   }
   void pack(ConvolveDepthwise& op) {
     const int64_t taps = op.conv.kernel[0] * op.conv.kernel[1];
-    op.packed = keep(pack_depthwise(op.weight.data(), static_cast<int64_t>(op.bias.size()), taps, lanes_));
+    op.packed = pack_depthwise(op.weight.data(), static_cast<int64_t>(op.bias.size()), taps, lanes_,
+                               program_.weights);
     op.packed_bias = keep(in_vectors(op.bias));
     op.weight = {}, op.bias = {};
   }

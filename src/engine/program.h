@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/aligned.h"
+#include "core/floats.h"
 #include "graph/graph.h"
 #include "kernels/elementwise.h"
 
@@ -35,14 +36,15 @@ struct Map {
 // [channels][kernel * kernel]. What prepare() makes of them the kernels read.
 struct Convolve {
   graph::Conv conv;
-  std::vector<float> weight, bias;
+  Floats weight, bias;
+  std::vector<int64_t> order;  // rows of the weight, if the outputs do not stand as they do
   std::vector<Source> inputs;  // prepared: each product's, for output pixel (0,0)
   int64_t stride_y = 1, stride_x = 1;
   int64_t packed = 0, packed_bias = 0;  // where, in Program::weights
 };
 struct ConvolveDepthwise {
   graph::Conv conv;
-  std::vector<float> weight, bias;
+  Floats weight, bias;
   int64_t packed = 0, packed_bias = 0;  // where, in Program::weights
 };
 struct PoolPixels {

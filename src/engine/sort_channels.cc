@@ -25,36 +25,6 @@ int reader_of(const Program& program, int map) {
   return reads(program.output) ? -1 : reader;
 }
 
-// values [order.size()][each], in that order.
-std::vector<float> ordered(const std::vector<float>& values, const std::vector<size_t>& order, size_t each) {
-  std::vector<float> result;
-  result.reserve(values.size());
-  for (size_t k : order)
-    result.insert(result.end(), values.begin() + k * each, values.begin() + (k + 1) * each);
-  return result;
-}
-
-// A convolution's inputs in the order of their channels, and its weight's columns with them.
-void order_inputs(Step& step) {
-  auto& op = std::get<Convolve>(step.op);
-  View& view = step.reads[0];
-  std::vector<size_t> order(view.channels.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    const Source &x = view.channels[a], &y = view.channels[b];
-    return std::pair(x.map, x.channel) < std::pair(y.map, y.channel);
-  });
-  const View before = view;
-  for (size_t k = 0; k < order.size(); ++k) view.channels[k] = before.channels[order[k]];
-  const size_t taps = op.conv.kernel[0] * op.conv.kernel[1], row = order.size() * taps;
-  for (size_t o = 0; o < op.bias.size(); ++o) {
-    const auto begin = op.weight.begin() + static_cast<std::ptrdiff_t>(o * row);
-    const std::vector<float> weights =
-        ordered({begin, begin + static_cast<std::ptrdiff_t>(row)}, order, taps);
-    std::copy(weights.begin(), weights.end(), begin);
-  }
-}
-
 }  // namespace
 
 void sort_channels(Program& program) {
@@ -73,17 +43,14 @@ void sort_channels(Program& program) {
       if (s.map == map) dy[s.channel] = s.dy;
     }
     if (std::all_of(dy.begin(), dy.end(), [](int d) { return d == 0; })) continue;
-    std::vector<size_t> order(dy.size());
-    std::iota(order.begin(), order.end(), size_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return dy[a] < dy[b]; });
-    op->weight = ordered(op->weight, order, op->weight.size() / order.size());
-    op->bias = ordered(op->bias, order, 1);
-    std::vector<int> place(order.size());
-    for (size_t k = 0; k < order.size(); ++k) place[order[k]] = static_cast<int>(k);
+    op->order.resize(dy.size());
+    std::iota(op->order.begin(), op->order.end(), 0);
+    std::stable_sort(op->order.begin(), op->order.end(), [&](int64_t a, int64_t b) { return dy[a] < dy[b]; });
+    std::vector<int> place(dy.size());
+    for (size_t k = 0; k < place.size(); ++k) place[op->order[k]] = static_cast<int>(k);
     for (Source& s : view.channels) {
       if (s.map == map) s.channel = place[s.channel];
     }
-    order_inputs(program.steps[reader]);
   }
 }
 

@@ -46,7 +46,7 @@ Weights weights_of(const SafeTensors& file, const std::string& where) {
           name + " is " + raw.dtype + " of " + graph::text(raw.shape) + ", not F32 of " + graph::text(dims));
     }
     Tensor tensor{dims, std::vector<float>(raw.bytes.size() / sizeof(float))};
-    std::memcpy(tensor.values.data(), raw.bytes.data(), raw.bytes.size());
+    std::memcpy(tensor.values.begin(), raw.bytes.data(), raw.bytes.size());
     return tensor;
   };
 }

@@ -11,6 +11,8 @@
 #include <variant>
 #include <vector>
 
+#include "core/floats.h"
+
 namespace fewshift::graph {
 
 using Dims = std::vector<int64_t>;
@@ -18,7 +20,7 @@ using Pair = std::array<int64_t, 2>;  // of rows and of columns
 
 struct Tensor {
   Dims dims;
-  std::vector<float> values;  // row-major
+  Floats values;  // row-major
 };
 
 int64_t elements(const Dims& dims);

@@ -95,7 +95,7 @@ TEST(Shapes, ValuesOutOfOrderAreRefused) {
 TEST(Interpreter, PoolsSeeWhatLiesInside) {
   const Graph g = one(Pool{false, {3, 3}, {2, 2}, {1, 1}, {1, 1}}, {1, 1, 3, 3});
   const Tensor y = interpret(g, {{1, 1, 3, 3}, {1, 2, 3, 4, 5, 6, 7, 8, 9}});
-  EXPECT_EQ(y.values, (std::vector<float>{3, 4, 6, 7}));
+  EXPECT_EQ(y.values, (Floats{3, 4, 6, 7}));
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ class Interpreter {
       std::visit([&](const auto& op) { compute(op); }, node.op);
     }
     const Numbers& result = values_[graph_.output];
-    return {dims_[graph_.output], {result.begin(), result.end()}};
+    return {dims_[graph_.output], std::vector<float>(result.begin(), result.end())};
   }
 
  private:

@@ -22,7 +22,7 @@ struct Depthwise {
   float low = 0, high = 0;
 };
 
-// weight [channels][taps].
-AlignedFloats pack_depthwise(const float* weight, int64_t channels, int64_t taps, int lanes);
+// weight [channels][taps]. Appended to `to`; returns where they begin.
+int64_t pack_depthwise(const float* weight, int64_t channels, int64_t taps, int lanes, AlignedFloats& to);
 
 }  // namespace fewshift

@@ -25,10 +25,10 @@ struct Pointwise {
   float low = 0, high = 0;
 };
 
-// weight [outputs][columns], of which the columns `inputs` are packed, for outputs that begin at lane `first`
-// of their first block. Weights of lanes without an output are zero, so that a residual leaves what stands
-// there as it is.
-AlignedFloats pack_pointwise(const float* weight, int64_t outputs, int64_t columns,
-                             const std::vector<int64_t>& inputs, int lanes, int first);
+// Of a weight with so many columns its rows `outputs` and columns `inputs`, in that order, for outputs that
+// begin at lane `first` of their first block. Weights of lanes without an output are zero, so that a residual
+// leaves what stands there as it is. Appended to `to`; returns where they begin.
+int64_t pack_pointwise(const float* weight, int64_t columns, const std::vector<int64_t>& outputs,
+                       const std::vector<int64_t>& inputs, int lanes, int first, AlignedFloats& to);
 
 }  // namespace fewshift

@@ -15,7 +15,9 @@ class Computation {
   explicit Computation(const graph::Graph& graph) : graph_(graph), values_(graph.values.size()) {
     for (size_t v = 0; v < values_.size(); ++v) {
       if (const auto& constant = graph.values[v].constant)
-        values_[v] = torch::tensor(constant->values).view(constant->dims);
+        values_[v] =
+            torch::from_blob(const_cast<float*>(constant->values.data()), constant->dims, torch::kFloat)
+                .clone();
     }
   }
 

@@ -110,15 +110,15 @@ OnnxNode read_node(pbf_reader in) {
 
 class Reader {
  public:
-  explicit Reader(const std::string& where) : where_(where) {}
+  Reader(Bytes bytes, const std::string& where) : bytes_(std::move(bytes)), where_(where) {}
 
-  Graph run(const std::string& bytes) {
-    pbf_reader file(bytes);
-    std::string graph;
+  Graph run() {
+    pbf_reader file(bytes_.data.get(), bytes_.size);
+    protozero::data_view graph;
     while (file.next()) {
       switch (file.tag()) {
         case onnx::model::kGraph:
-          graph = file.get_string();
+          graph = file.get_view();
           break;
         case onnx::model::kOpset:
           read_opset(file.get_message());
@@ -130,7 +130,7 @@ class Reader {
           file.skip();
       }
     }
-    if (graph.empty()) corrupt("", "is no ONNX model: it has no graph");
+    if (graph.size() == 0) corrupt("", "is no ONNX model: it has no graph");
     if (opset_ < kOldestOpset || opset_ > kNewestOpset) {
       unsupported("", "is of opset " + std::to_string(opset_) + "; 11 to 21 are read");
     }
@@ -285,6 +285,25 @@ class Reader {
     return dims;
   }
 
+  template <class Number>
+  static std::vector<Number> copied(const protozero::data_view& raw) {
+    std::vector<Number> values(raw.size() / sizeof(Number));
+    if (!values.empty()) std::memcpy(values.data(), raw.data(), raw.size());
+    return values;
+  }
+  // Many floats of the file, moved back over their field's head to where floats may begin; null if they are
+  // few, or of an attribute, which is a copy.
+  const float* aligned(const protozero::data_view& raw) const {
+    const auto begin = reinterpret_cast<uintptr_t>(bytes_.data.get()),
+               at = reinterpret_cast<uintptr_t>(raw.data());
+    if (raw.size() < 128 || at < begin || at >= begin + bytes_.size)
+      return nullptr;  // head: a tag, two bytes of length
+    const size_t place = at - begin;
+    char* to = bytes_.data.get() + place / alignof(float) * alignof(float);
+    if (to != raw.data()) std::memmove(to, raw.data(), raw.size());
+    return reinterpret_cast<const float*>(to);
+  }
+
   // Into known_ or ints_, under its own name or another.
   void read_tensor(pbf_reader in, const std::string& rename) {
     std::string name;
@@ -345,15 +364,17 @@ class Reader {
       if (has_raw) {
         if (raw.size() != static_cast<size_t>(total) * sizeof(Number))
           corrupt("tensor " + name, "has " + std::to_string(raw.size()) + " bytes for " + text(dims));
-        values.resize(total);
-        if (total > 0) std::memcpy(values.data(), raw.data(), raw.size());
+        values = copied<Number>(raw);
       } else if (static_cast<int64_t>(values.size()) != total) {
         corrupt("tensor " + name, "has " + std::to_string(values.size()) + " values for " + text(dims));
       }
     };
     if (type == onnx::tensor::kTypeFloat) {
-      take(floats);
-      define(name, g_.add_value(name, Tensor{dims, std::move(floats)}));
+      const float* shared =
+          has_raw && raw.size() == static_cast<size_t>(total) * sizeof(float) ? aligned(raw) : nullptr;
+      if (!shared) take(floats);
+      define(name, g_.add_value(name, Tensor{dims, shared ? Floats(bytes_.data, shared, total)
+                                                          : Floats(std::move(floats))}));
     } else if (type == onnx::tensor::kTypeInt64) {
       take(ints);
       if (!ints_.emplace(name, std::move(ints)).second) corrupt("tensor " + name, "stands twice");
@@ -556,9 +577,10 @@ class Reader {
       const Tensor& given = constant(1);
       if (given.dims.size() != 2) corrupt("its weight is of " + text(given.dims));
       const int64_t rows = given.dims[0], columns = given.dims[1];
-      Tensor turned{{columns, rows}, std::vector<float>(given.values.size())};
+      Tensor turned{{columns, rows}, Floats(given.values.size(), 0.0f)};
+      float* to = turned.values.begin();
       for (int64_t i = 0; i < rows; ++i) {
-        for (int64_t j = 0; j < columns; ++j) turned.values[j * rows + i] = given.values[i * columns + j];
+        for (int64_t j = 0; j < columns; ++j) to[j * rows + i] = given.values[i * columns + j];
       }
       weight = g_.add_value(node_->name + ".weight", std::move(turned));
     }
@@ -601,6 +623,7 @@ class Reader {
     read_tensor(pbf_reader(a->tensor), out());
   }
 
+  const Bytes bytes_;
   std::string where_;
   int64_t opset_ = 0;
   Graph g_;
@@ -611,9 +634,9 @@ class Reader {
 
 }  // namespace
 
-Graph parse_onnx(const std::string& bytes, const std::string& where) {
+Graph parse_onnx(Bytes bytes, const std::string& where) {
   try {
-    return Reader(where).run(bytes);
+    return Reader(std::move(bytes), where).run();
   } catch (const onnx::WrongType& error) {
     throw Error(ErrorCode::kCorrupt, where, "is no ONNX model (" + std::string(error.what()) + ")");
   } catch (const protozero::exception& error) {
@@ -622,8 +645,12 @@ Graph parse_onnx(const std::string& bytes, const std::string& where) {
   }
 }
 
+Graph parse_onnx(std::string_view bytes, const std::string& where) {
+  return parse_onnx(copy_bytes(bytes), where);
+}
+
 Graph read_onnx(const std::filesystem::path& path) {
-  return parse_onnx(read_file(path), path.string());
+  return parse_onnx(read_bytes(path), path.string());
 }
 
 }  // namespace fewshift::graph
