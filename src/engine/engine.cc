@@ -57,51 +57,91 @@ int64_t Model::madds() const {
   return state_->program.madds;
 }
 
+// Threads share each step; or, with enough pictures, each takes whole ones, in memory of its own, and they
+// share what comes behind the last average.
 struct Session::State {
   State(std::shared_ptr<const Model> m, int64_t n, int threads)
       : model(std::move(m)),
+        kernels(*model->state_->kernels),
         batch(n),
-        units(find_units(model->state_->program, model->state_->kernels->lanes, threads)),
-        layout(model->state_->program, units, model->state_->kernels->lanes, batch, threads),
-        kept(threads) {
-    const Model::State& of = *model->state_;
-    memory.assign(layout.floats(), 0.0f);
-    tasks = make_tasks(of.program, units, layout, batch, threads, of.kernels->lanes, memory.data());
+        whole_pictures(threads > 1 && (batch % threads == 0 || batch >= 4 * threads)),
+        sharing(whole_pictures ? 1 : threads),
+        units(find_units(model->state_->program, kernels.lanes, sharing)),
+        layout(model->state_->program, units, kernels.lanes, batch, sharing),
+        own(threads) {
+    const Program& program = model->state_->program;
+    for (int t = 0; t < (whole_pictures ? threads : 1); ++t) {
+      own[t].memory.assign(layout.floats(), 0.0f);
+      own[t].tasks = make_tasks(program, units, {layout, own[t].memory.data(), own[0].memory.data()}, batch,
+                                threads, whole_pictures, kernels.lanes);
+    }
     std::vector<int64_t> pieces;
-    for (const Task& task : tasks) {
+    for (const Task& task : tasks()) {
       pieces.push_back(task.block_parts * task.row_parts);
       each += !task.tail;
     }
-    team.emplace(
-        std::move(pieces), threads, [this, &kernels = *of.kernels](int64_t job, int64_t piece, int thread) {
-          execute(kernels, tasks[job], piece, picture, thread, kept[thread].kept, serial, input, output);
-        });
+    pieces.push_back(batch);
+    team.emplace(std::move(pieces), threads,
+                 [this](int64_t job, int64_t piece, int thread) { work(job, piece, thread); });
+  }
+
+  const std::vector<Task>& tasks() const { return own[0].tasks; }
+  int64_t count() const { return static_cast<int64_t>(tasks().size()); }
+
+  void work(int64_t job, int64_t piece, int thread) {
+    if (job < count()) {
+      execute(kernels, tasks()[job], piece, picture, thread, own[thread].kept, serial, input, output);
+      return;
+    }
+    for (int64_t k = 0; k < each; ++k) {
+      execute(kernels, own[thread].tasks[k], 0, piece, 0, own[thread].kept, piece, input, output);
+      if (profiles && thread == 0) lap(k);
+    }
   }
 
   template <class After>
   void run(After after) {
-    for (picture = 0; picture < batch; ++picture, ++serial) team->run(0, each, after);
+    if (whole_pictures) {
+      team->run(count(), count() + 1, [this](int64_t) { last = Clock::now(); });
+    } else {
+      for (picture = 0; picture < batch; ++picture, ++serial) team->run(0, each, after);
+    }
     picture = 0;
-    if (each < static_cast<int64_t>(tasks.size())) team->run(each, static_cast<int64_t>(tasks.size()), after);
+    if (each < count()) team->run(each, count(), after);
   }
 
-  std::shared_ptr<const Model> model;
-  const int64_t batch;
-  const std::map<int, Unit> units;
-  Layout layout;
-  AlignedFloats memory;
-  std::vector<Task> tasks;
-  int64_t each = 0;  // tasks before the tail
-  int64_t picture = 0, serial = 0;
-  struct alignas(64) Own {
+  // What has passed since the last lap went into layer k.
+  void lap(int64_t k) {
+    const auto now = Clock::now();
+    const double passed = std::chrono::duration<double>(now - last).count();
+    seconds[k] += passed;
+    best[k] = std::min(best[k], passed);
+    last = now;
+  }
+
+  using Clock = std::chrono::steady_clock;
+  struct alignas(64) Own {  // of each thread
+    AlignedFloats memory;
+    std::vector<Task> tasks;
     Kept kept;
   };
-  std::vector<Own> kept;  // of each thread
+
+  const std::shared_ptr<const Model> model;
+  const Kernels& kernels;
+  const int64_t batch;
+  const bool whole_pictures;
+  const int sharing;  // threads that share a step
+  const std::map<int, Unit> units;
+  const Layout layout;
+  std::vector<Own> own;
+  int64_t each = 0;  // tasks before the tail
+  int64_t picture = 0, serial = 0;
   const float* input = nullptr;
   float* output = nullptr;
   bool profiles = false;
   std::vector<double> seconds, best;
   int64_t runs = 0;
+  Clock::time_point last;
   std::optional<Team> team;  // last: its threads use the rest
 };
 
@@ -117,23 +157,16 @@ void Session::run(const float* input, float* output) noexcept {
   State& s = *state_;
   s.input = input, s.output = output;
   if (!s.profiles) return s.run([](int64_t) {});
-  using Clock = std::chrono::steady_clock;
-  auto last = Clock::now();
-  s.run([&](int64_t job) {
-    const auto now = Clock::now();
-    const double passed = std::chrono::duration<double>(now - last).count();
-    s.seconds[job] += passed;
-    s.best[job] = std::min(s.best[job], passed);
-    last = now;
-  });
+  s.last = State::Clock::now();
+  s.run([&](int64_t job) { s.lap(job); });
   ++s.runs;
 }
 
 void Session::profile(bool on) {
   state_->profiles = on;
   state_->runs = 0;
-  state_->seconds.assign(state_->tasks.size(), 0.0);
-  state_->best.assign(state_->tasks.size(), std::numeric_limits<double>::infinity());
+  state_->seconds.assign(state_->tasks().size(), 0.0);
+  state_->best.assign(state_->tasks().size(), std::numeric_limits<double>::infinity());
 }
 
 std::vector<Session::Layer> Session::layers() const {
@@ -141,17 +174,22 @@ std::vector<Session::Layer> Session::layers() const {
                                     "scale",     "copy",      "input", "output",  "unit",     "save"};
   std::vector<Layer> layers;
   const double share = 1.0 / static_cast<double>(std::max<int64_t>(state_->runs, 1) * state_->batch);
-  for (size_t k = 0; k < state_->tasks.size(); ++k) {
-    const Task& task = state_->tasks[k];
+  for (size_t k = 0; k < state_->tasks().size(); ++k) {
+    const Task& task = state_->tasks()[k];
     const double pictures = task.tail ? static_cast<double>(state_->batch) : 1.0;
+    // So many at a time.
+    const double abreast =
+        state_->whole_pictures && !task.tail ? static_cast<double>(state_->own.size()) : 1.0;
     layers.push_back({task.name, kKinds[task.args.index()], state_->seconds[k] * share,
-                      state_->best[k] / pictures, task.madds / pictures, task.shifts});
+                      state_->best[k] / pictures / abreast, task.madds / pictures, task.shifts});
   }
   return layers;
 }
 
 int64_t Session::memory_bytes() const {
-  return state_->layout.floats() * static_cast<int64_t>(sizeof(float));
+  size_t floats = 0;
+  for (const State::Own& own : state_->own) floats += own.memory.size();
+  return static_cast<int64_t>(floats * sizeof(float));
 }
 
 }  // namespace fewshift::engine

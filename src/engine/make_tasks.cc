@@ -11,15 +11,17 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 class Maker {
  public:
-  Maker(const Program& program, const std::map<int, Unit>& units, const Layout& layout, int64_t batch,
-        int threads, int lanes, float* memory)
+  Maker(const Program& program, const std::map<int, Unit>& units, const Place& place, int64_t batch,
+        int threads, bool whole_pictures, int lanes)
       : program_(program),
         units_(units),
-        layout_(layout),
+        layout_(place.layout),
+        memory_(place.memory),
+        tail_(place.tail),
         batch_(batch),
         threads_(threads),
-        lanes_(lanes),
-        memory_(memory) {}
+        whole_pictures_(whole_pictures),
+        lanes_(lanes) {}
 
   std::vector<Task> run() {
     const Map& in = program_.maps[program_.input];
@@ -28,7 +30,7 @@ class Maker {
     take.args = TakeInput{in.channels,
                           in.height,
                           in.width,
-                          memory_ + layout_.place(program_.input, 0),
+                          place(program_.input, 0),
                           layout_.row(program_.input),
                           layout_.block(program_.input),
                           static_cast<int>(layout_.pixel(program_.input))};
@@ -65,7 +67,7 @@ class Maker {
   }
   CopyChannels::From from(const Source& s, const View& view) const {
     if (s.map < 0) return {nullptr, 0, 0};
-    return {memory_ + layout_.place(s.map, s.channel, s.dy, s.dx), view.stride_y * layout_.row(s.map),
+    return {place(s.map, s.channel, s.dy, s.dx), view.stride_y * layout_.row(s.map),
             view.stride_x * layout_.pixel(s.map)};
   }
   void give() {
@@ -131,9 +133,9 @@ class Maker {
     std::map<std::pair<int, int>, int64_t> places;  // of each block of channels
     for (const Source& s : std::get<Convolve>(program_.steps[first].op).inputs) {
       const int block = s.channel / lanes_;
-      const auto [place, added] = places.try_emplace({s.map, block}, save.blocks.size());
-      if (added) save.blocks.push_back(memory_ + layout_.place(s.map, int64_t{block} * lanes_));
-      bands.saved_offsets.push_back(static_cast<int32_t>(place->second * save.floats + s.channel % lanes_));
+      const auto [found, added] = places.try_emplace({s.map, block}, save.blocks.size());
+      if (added) save.blocks.push_back(place(s.map, int64_t{block} * lanes_));
+      bands.saved_offsets.push_back(static_cast<int32_t>(found->second * save.floats + s.channel % lanes_));
     }
     args.saved_row = static_cast<int64_t>(save.blocks.size()) * save.floats;
     args.border_floats = (save.above + save.below) * args.saved_row;
@@ -167,7 +169,10 @@ class Maker {
     return task;
   }
 
-  float* y() const { return memory_ + layout_.place(map_, first_ / lanes_ * lanes_); }
+  float* place(int map, int64_t c, int64_t i = 0, int64_t j = 0) const {
+    return (program_.maps[map].tail ? tail_ : memory_) + layout_.place(map, c, i, j);
+  }
+  float* y() const { return place(map_, first_ / lanes_ * lanes_); }
   template <class Args>
   void output(Args& args) const {
     args.y = y();
@@ -176,7 +181,7 @@ class Maker {
   }
   const float* x(size_t k) const {
     const Source& s = step_->reads[k].channels.front();
-    return memory_ + layout_.place(s.map, s.channel);
+    return place(s.map, s.channel);
   }
   int input(size_t k) const { return step_->reads[k].channels.front().map; }
 
@@ -194,7 +199,7 @@ class Maker {
     output(args);
     if (op.conv.adds) {  // over itself, or a whole map like y
       const Source& s = step_->reads[1].channels.front();
-      args.residual = memory_ + layout_.place(s.map, s.channel / lanes_ * lanes_);
+      args.residual = place(s.map, s.channel / lanes_ * lanes_);
     }
     args.low = op.conv.low, args.high = op.conv.high;
     task.args = args;
@@ -303,7 +308,7 @@ class Maker {
   // Into pieces of about ten microseconds, a multiple of the threads: rows first, then blocks. row_cost: in
   // multiply-adds.
   void split(Task& task, double row_cost) const {
-    if (threads_ == 1) return;
+    if (threads_ == 1 || (whole_pictures_ && !task.tail)) return;
     const double microseconds = row_cost * static_cast<double>(task.rows) / (3000.0 * lanes_);
     if (microseconds < 3) return;
     const int64_t most = int64_t{8} * threads_;
@@ -320,9 +325,11 @@ class Maker {
   const Program& program_;
   const std::map<int, Unit>& units_;
   const Layout& layout_;
+  float *const memory_, *const tail_;
   const int64_t batch_;
-  const int threads_, lanes_;
-  float* memory_;
+  const int threads_;
+  const bool whole_pictures_;
+  const int lanes_;
   std::vector<Task> tasks_;
   const Step* step_ = nullptr;
   int map_ = 0, first_ = 0;
@@ -331,9 +338,9 @@ class Maker {
 
 }  // namespace
 
-std::vector<Task> make_tasks(const Program& program, const std::map<int, Unit>& units, const Layout& layout,
-                             int64_t batch, int threads, int lanes, float* memory) {
-  return Maker(program, units, layout, batch, threads, lanes, memory).run();
+std::vector<Task> make_tasks(const Program& program, const std::map<int, Unit>& units, const Place& place,
+                             int64_t batch, int threads, bool whole_pictures, int lanes) {
+  return Maker(program, units, place, batch, threads, whole_pictures, lanes).run();
 }
 
 }  // namespace fewshift::engine

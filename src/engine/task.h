@@ -77,8 +77,13 @@ struct Kept {
   int64_t run = 0, begin = 0, end = 0;
 };
 
-// In `memory` of layout.floats() zeros, for as many threads.
-std::vector<Task> make_tasks(const Program& program, const std::map<int, Unit>& units, const Layout& layout,
-                             int64_t batch, int threads, int lanes, float* memory);
+struct Place {
+  const Layout& layout;
+  float* memory;  // of layout.floats() zeros
+  float* tail;    // the same, or another's, where the tail's maps are
+};
+// `threads` share each task; or, where whole_pictures, only those of the tail.
+std::vector<Task> make_tasks(const Program& program, const std::map<int, Unit>& units, const Place& place,
+                             int64_t batch, int threads, bool whole_pictures, int lanes);
 
 }  // namespace fewshift::engine
