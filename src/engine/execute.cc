@@ -147,8 +147,10 @@ void compute_bands(const Kernels& kernels, const Task& task, const Bands& bands,
   const auto &expand = *std::get_if<Pointwise>(&task.parts.front().args),
              &project = *std::get_if<Pointwise>(&last.args);
   if (kept.task != &task || kept.run != run || kept.end != piece.begin) kept = {&task, run, 0, 0};
-  for (int64_t r0 = piece.begin; r0 < piece.end; r0 += unit.band) {
-    const int64_t r1 = std::min(r0 + unit.band, piece.end), rows = r1 - r0;
+  const int64_t all = piece.end - piece.begin, count = (all + unit.band - 1) / unit.band;
+  for (int64_t b = 0; b < count; ++b) {
+    const int64_t r0 = piece.begin + b * all / count, r1 = piece.begin + (b + 1) * all / count,
+                  rows = r1 - r0;
     fill_band(kernels, task, bands, piece, kept, r0, r1, expand.y + own);
     kept.begin = r0, kept.end = r1;
     Pointwise narrow = project;

@@ -92,9 +92,10 @@ TEST_P(KernelsTest, Pointwise) {
     std::vector<int64_t> all(inputs), rows(outputs);
     std::iota(all.begin(), all.end(), 0);
     std::iota(rows.begin(), rows.end(), 0);
+    std::vector<float> weight = normal(outputs * inputs, random);  // for sums of about one
+    for (float& w : weight) w /= std::sqrt(static_cast<float>(inputs));
     AlignedFloats weights;
-    pack_pointwise(normal(outputs * inputs, random).data(), inputs, rows, all, lanes(),
-                   static_cast<int>(first), weights);
+    pack_pointwise(weight.data(), inputs, rows, all, lanes(), static_cast<int>(first), weights);
     const int64_t blocks = (first + outputs + lanes() - 1) / lanes();
     const auto bias = normal(blocks * lanes(), random);
     Map y = map(blocks, height, width, below(2)), residual = y;

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# A build without LibTorch predicts from an exported file, and links nothing of LibTorch's.
+# usage: engine_only_test.sh BUILD    (a build with training, whose program exports)
+set -euo pipefail
+here=$(cd "$(dirname "$0")/.." && pwd)
+out=$1/engine-only
+mkdir -p "$out"
+# Not optimised: to be built quickly.
+cmake -S "$here" -B "$out" -G Ninja -DCMAKE_BUILD_TYPE=None -DFEWSHIFT_TRAIN=OFF -DFEWSHIFT_TESTS=OFF >"$out.log" &&
+  cmake --build "$out" --target fewshift >>"$out.log" || { tail -30 "$out.log"; exit 1; }
+! ldd "$out/fewshift" | grep -i -E "torch|libc10|gomp"
+"$1/fewshift" export --model fenet_cifar_0.5 --shift-sparsity 0.7 --out "$out/network.onnx"
+picture=$(find "$here/sample/clothing/test" -name '*.jpg' | sort | head -1)
+"$out/fewshift" predict "$out/network.onnx" "$picture"
+diff <("$1/fewshift" predict "$out/network.onnx" "$picture") <("$out/fewshift" predict "$out/network.onnx" "$picture")
+if "$out/fewshift" train --data "$here/sample/clothing" --out "$out/run"; then exit 1; fi
