@@ -60,21 +60,24 @@ def commands(build, wanted):
     return {name: every[name] for name in wanted}
 
 
-def measure(options, model, batch, threads):
-    file, x = f"{options.folder}/{model}.onnx", f"{options.folder}/x{batch}.npy"
+def measure(options, entries, batch, threads):
+    """entries: pairs of peer and model, which take turns. Who computes the same model must come to the same."""
+    x = f"{options.folder}/x{batch}.npy"
     numpy.save(x, numpy.random.default_rng(0).standard_normal((batch, 3, 224, 224), dtype=numpy.float32))
-    peers = []
-    for name, command in commands(options.build, options.peers).items():
+    peers, references = [], {}
+    for name, model in entries:
+        file = f"{options.folder}/{model}.onnx"
         try:
-            peers.append(Peer(name, command, file, batch, threads, x, options.folder))
+            peer = Peer(name, commands(options.build, [name])[name], file, batch, threads, x, options.folder)
         except RuntimeError as error:
             print(f"  {error}", file=sys.stderr)
-    reference = peers[0].output
-    scale = numpy.ptp(reference)
-    for peer in peers[1:]:
-        apart = numpy.abs(peer.output.reshape(reference.shape) - reference).max() / scale
-        assert apart < 1e-3, f"{peer.name} computes something else: {apart:.2g} of the range"
+            continue
+        peer.model = model
+        reference = references.setdefault(model, peer.output)
+        apart = numpy.abs(peer.output.reshape(reference.shape) - reference).max() / numpy.ptp(reference)
+        assert apart < 1e-3, f"{name} computes something else: {apart:.2g} of the range"
         peer.about["apart"] = float(apart)
+        peers.append(peer)
     for peer in peers:
         peer.check_threads()
         peer.ask(3)
@@ -83,7 +86,7 @@ def measure(options, model, batch, threads):
             peer.take_turn(options.runs)
     rows = []
     for peer in peers:
-        rows.append({"model": model, "batch": batch, "threads": threads, "peer": peer.name,
+        rows.append({"model": peer.model, "batch": batch, "threads": threads, "peer": peer.name,
                      "median_ms": 1e3 * statistics.median(peer.seconds), "min_ms": 1e3 * min(peer.seconds),
                      "rounds_ms": [1e3 * statistics.median(peer.seconds[k:k + options.runs])
                                    for k in range(0, len(peer.seconds), options.runs)],
@@ -103,17 +106,21 @@ def main():
     parser.add_argument("--peers", nargs="+", default=["ours", "onnxruntime", "openvino", "ncnn", "mnn"])
     parser.add_argument("--rounds", type=int, default=9, help="turns of each peer")
     parser.add_argument("--runs", type=int, default=10, help="runs a turn")
+    parser.add_argument("--against", help="a model that the peers compute instead of ours: their network beside it")
     options = parser.parse_args()
     os.makedirs(options.folder, exist_ok=True)
-    for model in options.models:
+    for model in options.models + ([options.against] if options.against else []):
         subprocess.run([f"{options.build}/fewshift", "export", "--model", model, "--shift-sparsity", "0.7", "--out",
                         f"{options.folder}/{model}.onnx"], check=True, stdout=subprocess.DEVNULL)
     rows = []
+    if options.against:
+        print(f"ours computes the model named, the peers {options.against}")
     print(f"{'model':24}{'batch':>6}{'threads':>8}  " + "".join(f"{p:>14}" for p in options.peers) + "   median ms, and ours over it")
     for model in options.models:
         for batch in options.batches:
             for threads in options.threads:
-                new = {row["peer"]: row for row in measure(options, model, batch, threads)}
+                entries = [(p, options.against if options.against and p != "ours" else model) for p in options.peers]
+                new = {row["peer"]: row for row in measure(options, entries, batch, threads)}
                 cells = [f"{new[p]['median_ms']:8.2f}" + (f" {new['ours']['median_ms'] / new[p]['median_ms']:5.2f}"
                                                            if p != "ours" and "ours" in new else "")
                          if p in new else "-" for p in options.peers]
