@@ -24,11 +24,24 @@ struct Row {
   Action (*declare)(CLI::App&);
 };
 
+#ifndef FEWSHIFT_TRAIN
+Action left_out(CLI::App& command) {
+  command.allow_extras();
+  return [&command]() -> int {
+    throw Error(ErrorCode::kUnsupported, command.get_name(),
+                "is not in this build, which is without LibTorch (FEWSHIFT_TRAIN)");
+  };
+}
+#endif
+
 const Row kCommands[] = {
     {"models", "List the networks: parameters and multiply-adds", models_command},
 #ifdef FEWSHIFT_TRAIN
     {"train", "Train a network on a folder of labelled pictures", train_command},
     {"compare", "Set runs side by side, the seeds of a recipe in one row", compare_command},
+#else
+    {"train", "Not in this build", left_out},
+    {"compare", "Not in this build", left_out},
 #endif
     {"eval", "Measure a trained network on test pictures", eval_command},
     {"predict", "Name what is in pictures", predict_command},

@@ -177,11 +177,11 @@ std::vector<Session::Layer> Session::layers() const {
   for (size_t k = 0; k < state_->tasks().size(); ++k) {
     const Task& task = state_->tasks()[k];
     const double pictures = task.tail ? static_cast<double>(state_->batch) : 1.0;
-    // So many at a time.
-    const double abreast =
-        state_->whole_pictures && !task.tail ? static_cast<double>(state_->own.size()) : 1.0;
-    layers.push_back({task.name, kKinds[task.args.index()], state_->seconds[k] * share,
-                      state_->best[k] / pictures / abreast, task.madds / pictures, task.shifts});
+    const double average = state_->seconds[k] * share;
+    // While the caller's thread has lost its core others finish layers, which then took it no time at all.
+    const double best = state_->own.size() > 1 ? average : state_->best[k] / pictures;
+    layers.push_back(
+        {task.name, kKinds[task.args.index()], average, best, task.madds / pictures, task.shifts});
   }
   return layers;
 }

@@ -50,7 +50,8 @@ class Session {
   // The layers in their order, and the seconds they took since profile(true): for reading a bench.
   struct Layer {
     std::string name, kind;
-    double seconds = 0, best = 0, madds = 0;  // of one picture: on average, at the fastest
+    // Of one picture: on average; at the fastest, if one thread does all, else on average too.
+    double seconds = 0, best = 0, madds = 0;
     bool shifts = false;
   };
   void profile(bool on);

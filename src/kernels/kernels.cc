@@ -7,6 +7,9 @@
 #include "kernels/targets.h"
 
 #include <hwy/highway.h>
+#if HWY_ARCH_X86
+#include <cpuid.h>
+#endif
 
 namespace fewshift {
 
@@ -29,13 +32,19 @@ constexpr const char* kBaselineName = "baseline";
 #endif
 constexpr const char* kNames[] = {"avx512", "avx2", "sse4", kBaselineName};
 
+#if HWY_ARCH_X86
+bool has_f16c() {  // which clang 14's __builtin_cpu_supports does not know
+  unsigned a, b, c, d;
+  return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 bool is_here(Isa isa) {
 #if HWY_ARCH_X86
   auto all = [](auto... has) { return (has && ...); };
-  const bool avx2 =
-      all(__builtin_cpu_supports("avx2"), __builtin_cpu_supports("fma"), __builtin_cpu_supports("bmi"),
-          __builtin_cpu_supports("bmi2"), __builtin_cpu_supports("f16c"), __builtin_cpu_supports("aes"),
-          __builtin_cpu_supports("pclmul"));
+  const bool avx2 = all(__builtin_cpu_supports("avx2"), __builtin_cpu_supports("fma"),
+                        __builtin_cpu_supports("bmi"), __builtin_cpu_supports("bmi2"), has_f16c(),
+                        __builtin_cpu_supports("aes"), __builtin_cpu_supports("pclmul"));
   switch (isa) {
     case Isa::kAvx512:
       return avx2 && all(__builtin_cpu_supports("avx512f"), __builtin_cpu_supports("avx512bw"),
