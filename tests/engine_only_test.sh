@@ -10,7 +10,7 @@ cmake -S "$here" -B "$out" -G Ninja -DCMAKE_BUILD_TYPE=None -DFEWSHIFT_TRAIN=OFF
   cmake --build "$out" --target fewshift >>"$out.log" || { tail -30 "$out.log"; exit 1; }
 ! ldd "$out/fewshift" | grep -i -E "torch|libc10|gomp"
 "$1/fewshift" export --model fenet_cifar_0.5 --shift-sparsity 0.7 --out "$out/network.onnx"
-picture=$(find "$here/sample/clothing/test" -name '*.jpg' | sort | head -1)
+picture=$(find "$here/sample/clothing/test" -name '*.jpg' | sort | sed -n 1p)
 "$out/fewshift" predict "$out/network.onnx" "$picture"
 diff <("$1/fewshift" predict "$out/network.onnx" "$picture") <("$out/fewshift" predict "$out/network.onnx" "$picture")
 ! message=$("$out/fewshift" train --data "$here/sample/clothing" --out "$out/run" 2>&1) && grep -q LibTorch <<<"$message"

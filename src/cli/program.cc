@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <malloc.h>
 
+#include <cstdio>
 #include <filesystem>
 #include <iostream>
 #include <map>
@@ -70,7 +71,10 @@ int fail(const std::string& message) {
 
 int run(const Action& action) {
   try {
-    return action();
+    const int result = action();
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) || !std::cout.flush())
+      throw Error(ErrorCode::kIo, "standard output", "cannot write");
+    return result;
   } catch (const Error& error) {
     return fail(error.what());
 #ifdef FEWSHIFT_TRAIN

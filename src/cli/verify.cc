@@ -170,6 +170,9 @@ int run(const Options& o) {
   }
   for (const auto& [name, reason] : loader.broken())
     std::fprintf(stderr, "skipped a broken picture: %s: %s\n", name.c_str(), reason.c_str());
+  if (std::all_of(absent.begin(), absent.end(), [](char a) { return a; }))
+    throw Error(ErrorCode::kUnsupported, o.model,
+                "is compared with nothing: neither LibTorch nor ONNX Runtime is here (see verify --help)");
   return report(o, ours.info.model, images, others.results, absent);
 }
 

@@ -27,6 +27,15 @@ struct Descriptor {
   }
 };
 
+void write_all(int fd, const std::filesystem::path& path, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t put = ::write(fd, bytes.data(), bytes.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) fail(path, "cannot write", errno);
+    bytes.remove_prefix(static_cast<size_t>(put));
+  }
+}
+
 // Into a buffer with data() and resize().
 template <class Buffer>
 void read_all(const std::filesystem::path& path, Buffer& buffer) {
@@ -90,16 +99,22 @@ Bytes copy_bytes(std::string_view bytes) {
 }
 
 void write_file_atomic(const std::filesystem::path& path, std::string_view bytes) {
+  std::error_code ignored;
+  const auto status = std::filesystem::status(path, ignored);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status) &&
+      !std::filesystem::is_directory(status)) {  // a device or a pipe: not to be replaced
+    Descriptor file{::open(path.c_str(), O_WRONLY | O_CLOEXEC)};
+    if (file.fd < 0) fail(path, "cannot write", errno);
+    write_all(file.fd, path, bytes);
+    return;
+  }
+  if (std::filesystem::is_symlink(path, ignored) && std::filesystem::exists(status))
+    return write_file_atomic(std::filesystem::canonical(path), bytes);
   const std::filesystem::path temporary = path.string() + ".tmp";
   try {
     Descriptor file{::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
     if (file.fd < 0) fail(path, "cannot write", errno);
-    while (!bytes.empty()) {
-      const ssize_t put = ::write(file.fd, bytes.data(), bytes.size());
-      if (put < 0 && errno == EINTR) continue;
-      if (put < 0) fail(path, "cannot write", errno);
-      bytes.remove_prefix(static_cast<size_t>(put));
-    }
+    write_all(file.fd, path, bytes);
     if (::fsync(file.fd) != 0) fail(path, "cannot write", errno);
     const int fd = file.fd;
     file.fd = -1;

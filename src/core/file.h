@@ -21,7 +21,8 @@ Bytes read_bytes(const std::filesystem::path& path);
 Bytes copy_bytes(std::string_view bytes);
 
 // Writes `bytes` to a temporary file beside `path`, syncs it to disk and renames it to `path`: after a crash,
-// a kill or a full disk `path` holds either its old content or all of the new. Throws Error (kIo).
+// a kill or a full disk `path` holds either its old content or all of the new. A symbolic link stays one; to
+// a device or a pipe it writes directly. Throws Error (kIo).
 void write_file_atomic(const std::filesystem::path& path, std::string_view bytes);
 
 }  // namespace fewshift

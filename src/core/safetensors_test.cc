@@ -114,6 +114,17 @@ TEST_F(Folder, WritesReplaceAsAWholeAndLeaveNothingBehind) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(path), {}), 1);
 }
 
+TEST_F(Folder, WritesGoThroughLinksAndIntoDevices) {
+  write_file_atomic(path / "f", "old");
+  std::filesystem::create_symlink("f", path / "link");
+  write_file_atomic(path / "link", "new");
+  EXPECT_TRUE(std::filesystem::is_symlink(path / "link"));
+  EXPECT_EQ(read_file(path / "f"), "new");
+  std::filesystem::create_symlink("/dev/full", path / "full");
+  EXPECT_THROW(write_file_atomic(path / "full", "x"), Error);
+  EXPECT_TRUE(std::filesystem::is_character_file("/dev/full"));
+}
+
 TEST_F(Folder, AFailedWriteNamesTheFileAndKeepsTheOld) {
   std::filesystem::create_directory(path / "folder");
   write_file_atomic(path / "folder" / "inside", "kept");

@@ -126,6 +126,22 @@ TEST_P(KernelsTest, PointwiseLeavesLanesWithoutAnOutputToTheResidual) {
   EXPECT_EQ(packed, (AlignedFloats{5, 0, 0, 4, 1, 0, 0, 6, 3, 7, 0, 0, 0, 9, 0, 0, 0}));
 }
 
+TEST_P(KernelsTest, ANumberThatIsNoneStaysOne) {
+  Map x = map(1, 1, 3), y = map(1, 1, 3);
+  x.origin()[0] = std::numeric_limits<float>::quiet_NaN();
+  const AlignedFloats weights(lanes(), 1.0f), bias(lanes(), 0.0f);
+  const int32_t offset = 0;
+  Pointwise args;
+  args.x = x.origin(), args.offsets = &offset, args.inputs = 1;
+  args.x_row = x.row, args.x_pixel = lanes();
+  args.weights = weights.data(), args.bias = bias.data();
+  args.y = y.origin(), args.columns = 3, args.y_row = y.row, args.y_block = y.block;
+  args.low = 0, args.high = 6;
+  target().pointwise(args, {0, 1, 0, 1});
+  EXPECT_TRUE(std::isnan(y.origin()[0])) << target().isa;
+  EXPECT_FALSE(std::isnan(y.origin()[lanes()])) << target().isa;
+}
+
 TEST_P(KernelsTest, Depthwise) {
   for (int round = 0; round < 150; ++round) {
     const int64_t kernel = 1 + below(6), stride = 1 + below(3), dilation = 1 + below(2);

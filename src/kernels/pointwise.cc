@@ -96,8 +96,7 @@ HWY_NOINLINE void tile(const Pointwise& args, const Span& span, const float* x, 
 #pragma GCC unroll 16
     for (int b = 0; b < kBlocks; ++b, y += args.y_block) {
 #pragma GCC unroll 16
-      for (int p = 0; p < kPixels; ++p)
-        hn::StoreU(hn::Min(hn::Max(sums[p][b], low), high), d, y + p * kLanes);
+      for (int p = 0; p < kPixels; ++p) hn::StoreU(clamp(sums[p][b], low, high), d, y + p * kLanes);
     }
   }
 }

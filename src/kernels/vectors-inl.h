@@ -23,8 +23,16 @@ constexpr bool kManyRegisters = HWY_MAX_BYTES == 64 || HWY_ARCH_ARM_A64;  // 32 
 HWY_INLINE Vector constant(float value) {
   return hn::Set(D(), value);
 }
+// NaN stays NaN: of two operands x86's vectors give the second if one is none; others give the number.
+HWY_INLINE Vector clamp(Vector x, Vector low, Vector high) {
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+  return hn::Min(high, hn::Max(low, x));
+#else
+  return hn::IfThenElse(hn::Lt(x, low), low, hn::IfThenElse(hn::Gt(x, high), high, x));
+#endif
+}
 HWY_INLINE Vector clamp(Vector x, float low, float high) {
-  return hn::Min(hn::Max(x, constant(low)), constant(high));
+  return clamp(x, constant(low), constant(high));
 }
 
 }  // namespace HWY_NAMESPACE
