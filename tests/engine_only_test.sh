@@ -8,9 +8,10 @@ mkdir -p "$out"
 # Not optimised: to be built quickly.
 cmake -S "$here" -B "$out" -G Ninja -DCMAKE_BUILD_TYPE=None -DFEWSHIFT_TRAIN=OFF -DFEWSHIFT_TESTS=OFF >"$out.log" &&
   cmake --build "$out" --target fewshift >>"$out.log" || { tail -30 "$out.log"; exit 1; }
-! ldd "$out/fewshift" | grep -i -E "torch|libc10|gomp"
+if ldd "$out/fewshift" | grep -i -E "torch|libc10|gomp"; then exit 1; fi
 "$1/fewshift" export --model fenet_cifar_0.5 --shift-sparsity 0.7 --out "$out/network.onnx"
 picture=$(find "$here/sample/clothing/test" -name '*.jpg' | sort | sed -n 1p)
 "$out/fewshift" predict "$out/network.onnx" "$picture"
 diff <("$1/fewshift" predict "$out/network.onnx" "$picture") <("$out/fewshift" predict "$out/network.onnx" "$picture")
-! message=$("$out/fewshift" train --data "$here/sample/clothing" --out "$out/run" 2>&1) && grep -q LibTorch <<<"$message"
+if message=$("$out/fewshift" train --data "$here/sample/clothing" --out "$out/run" 2>&1); then exit 1; fi
+grep -q LibTorch <<<"$message"

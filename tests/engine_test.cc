@@ -117,7 +117,6 @@ TEST(Engine, OddSizesBatchesAndThreads) {
   }
 }
 
-// Large enough that units go band by band: with shifts, pools, strides and depthwise convolutions between.
 TEST(Engine, ThreadsTakeWholePicturesOfABatch) {
   for (const auto& [batch, threads] : {std::pair{2, 2}, {4, 2}, {9, 2}, {3, 3}, {3, 2}, {13, 3}}) {
     expect_equal("fenet_0.5", "ssl", 33, batch, threads);
@@ -125,6 +124,7 @@ TEST(Engine, ThreadsTakeWholePicturesOfABatch) {
   }
 }
 
+// Large enough that units go band by band: with shifts, pools, strides and depthwise convolutions between.
 TEST(Engine, UnitsBandByBand) {
   for (int threads : {1, 2, 5}) {
     expect_equal("fenet_0.5", "ssl", 127, 1, threads);

@@ -52,12 +52,8 @@ class Peer:
         self.process.wait()
 
 
-def commands(build, wanted):
-    python = [sys.executable]
-    every = {"ours": [f"{build}/bench/ours"], "onnxruntime": python + [f"{HERE}/peer_onnxruntime.py"],
-             "openvino": python + [f"{HERE}/peer_openvino.py"], "ncnn": python + [f"{HERE}/peer_ncnn.py"],
-             "mnn": python + [f"{HERE}/peer_mnn.py"]}
-    return {name: every[name] for name in wanted}
+def command(build, name):
+    return [f"{build}/bench/ours"] if name == "ours" else [sys.executable, f"{HERE}/peer_{name}.py"]
 
 
 def measure(options, entries, batch, threads):
@@ -68,7 +64,7 @@ def measure(options, entries, batch, threads):
     for name, model in entries:
         file = f"{options.folder}/{model}.onnx"
         try:
-            peer = Peer(name, commands(options.build, [name])[name], file, batch, threads, x, options.folder)
+            peer = Peer(name, command(options.build, name), file, batch, threads, x, options.folder)
         except RuntimeError as error:
             print(f"  {error}", file=sys.stderr)
             continue

@@ -166,13 +166,13 @@ int run(const Options& o) {
         compare(dataset->name(batch.indices[n]), &logits[n * classes], &(*theirs)[n * classes], classes,
                 o.tolerance, others.results[k]);
     }
+    if (std::all_of(absent.begin(), absent.end(), [](char a) { return a; }))
+      throw Error(ErrorCode::kUnsupported, o.model,
+                  "is compared with nothing: neither LibTorch nor ONNX Runtime is here (see verify --help)");
     images += batch.size;
   }
   for (const auto& [name, reason] : loader.broken())
     std::fprintf(stderr, "skipped a broken picture: %s: %s\n", name.c_str(), reason.c_str());
-  if (std::all_of(absent.begin(), absent.end(), [](char a) { return a; }))
-    throw Error(ErrorCode::kUnsupported, o.model,
-                "is compared with nothing: neither LibTorch nor ONNX Runtime is here (see verify --help)");
   return report(o, ours.info.model, images, others.results, absent);
 }
 

@@ -101,8 +101,7 @@ Bytes copy_bytes(std::string_view bytes) {
 void write_file_atomic(const std::filesystem::path& path, std::string_view bytes) {
   std::error_code ignored;
   const auto status = std::filesystem::status(path, ignored);
-  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status) &&
-      !std::filesystem::is_directory(status)) {  // a device or a pipe: not to be replaced
+  if (std::filesystem::is_other(status)) {  // a device or a pipe: not to be replaced
     Descriptor file{::open(path.c_str(), O_WRONLY | O_CLOEXEC)};
     if (file.fd < 0) fail(path, "cannot write", errno);
     write_all(file.fd, path, bytes);

@@ -22,8 +22,9 @@ constexpr int kWidth = kManyRegisters ? 14 : 7;  // pixels of a tile
 template <int kPixels>
 HWY_INLINE void store(const Depthwise& args, const Vector (&sums)[kPixels], float* y) {
   const D d;
+  const Vector low = constant(args.low), high = constant(args.high);
 #pragma GCC unroll 16
-  for (int p = 0; p < kPixels; ++p) hn::StoreU(clamp(sums[p], args.low, args.high), d, y + p * kLanes);
+  for (int p = 0; p < kPixels; ++p) hn::StoreU(clamp(sums[p], low, high), d, y + p * kLanes);
 }
 
 // kKernel x kKernel neighbours: each input is read once for all the outputs of a row that see it.
