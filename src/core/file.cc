@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include "core/aligned.h"
 #include "core/error.h"
 
 namespace fewshift {
@@ -36,14 +35,14 @@ void write_all(int fd, const std::filesystem::path& path, std::string_view bytes
   }
 }
 
-// Into a buffer with data() and resize().
 template <class Buffer>
-void read_all(const std::filesystem::path& path, Buffer& buffer) {
+Buffer read_all(const std::filesystem::path& path) {
   Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (file.fd < 0) fail(path, "cannot open", errno);
   struct stat status;
   if (::fstat(file.fd, &status) != 0) fail(path, "cannot read", errno);
   if (S_ISDIR(status.st_mode)) fail(path, "cannot read", EISDIR);
+  Buffer buffer;
   size_t size = 0;
   buffer.resize(static_cast<size_t>(std::max<off_t>(0, status.st_size)) + 1);  // room to see the end
   for (;;) {
@@ -55,47 +54,17 @@ void read_all(const std::filesystem::path& path, Buffer& buffer) {
     size += static_cast<size_t>(got);
   }
   buffer.resize(size);
+  return buffer;
 }
-
-class Buffer {
- public:
-  char* data() { return bytes_.data.get(); }
-  size_t size() const { return bytes_.size; }
-  void resize(size_t size) {
-    if (size > room_) {
-      const Bytes before = std::move(bytes_);
-      bytes_.data.reset(static_cast<char*>(allocate_aligned(size)), free_aligned);
-      if (before.size > 0) std::memcpy(bytes_.data.get(), before.data.get(), before.size);
-      room_ = size;
-    }
-    bytes_.size = size;
-  }
-  Bytes take() { return std::move(bytes_); }
-
- private:
-  Bytes bytes_;
-  size_t room_ = 0;
-};
 
 }  // namespace
 
 std::string read_file(const std::filesystem::path& path) {
-  std::string bytes;
-  read_all(path, bytes);
-  return bytes;
+  return read_all<std::string>(path);
 }
 
-Bytes read_bytes(const std::filesystem::path& path) {
-  Buffer buffer;
-  read_all(path, buffer);
-  return buffer.take();
-}
-
-Bytes copy_bytes(std::string_view bytes) {
-  Buffer buffer;
-  buffer.resize(bytes.size());
-  if (!bytes.empty()) std::memcpy(buffer.data(), bytes.data(), bytes.size());
-  return buffer.take();
+AlignedBytes read_bytes(const std::filesystem::path& path) {
+  return read_all<AlignedBytes>(path);
 }
 
 void write_file_atomic(const std::filesystem::path& path, std::string_view bytes) {

@@ -2,23 +2,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <filesystem>
-#include <memory>
 #include <string>
 #include <string_view>
+
+#include "core/aligned.h"
 
 namespace fewshift {
 
 // The bytes of `path`. Throws Error (kNotFound, kIo).
 std::string read_file(const std::filesystem::path& path);
 
-// The same, beginning at a cache line, to be shared and written to.
-struct Bytes {
-  std::shared_ptr<char> data;
-  size_t size = 0;
-  std::string_view view() const { return {data.get(), size}; }
-};
-Bytes read_bytes(const std::filesystem::path& path);
-Bytes copy_bytes(std::string_view bytes);
+// The same, beginning at a cache line.
+AlignedBytes read_bytes(const std::filesystem::path& path);
 
 // Writes `bytes` to a temporary file beside `path`, syncs it to disk and renames it to `path`: after a crash,
 // a kill or a full disk `path` holds either its old content or all of the new. A symbolic link stays one; to

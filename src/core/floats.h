@@ -16,13 +16,11 @@ class Floats {
   Floats(std::vector<float> own) : own_(std::move(own)) {}
   Floats(std::initializer_list<float> own) : own_(own) {}
   Floats(size_t size, float value) : own_(size, value) {}
-  // size floats from `data` on, which lies in `memory`.
-  Floats(std::shared_ptr<const void> memory, const float* data, size_t size)
-      : memory_(std::move(memory)), data_(data), size_(size) {}
+  Floats(std::shared_ptr<const float> shared, size_t size) : shared_(std::move(shared)), size_(size) {}
 
-  size_t size() const { return memory_ ? size_ : own_.size(); }
+  size_t size() const { return shared_ ? size_ : own_.size(); }
   bool empty() const { return size() == 0; }
-  const float* data() const { return memory_ ? data_ : own_.data(); }
+  const float* data() const { return shared_ ? shared_.get() : own_.data(); }
   const float* begin() const { return data(); }
   const float* end() const { return data() + size(); }
   const float& operator[](size_t k) const { return data()[k]; }
@@ -32,9 +30,9 @@ class Floats {
 
   // To write to.
   std::vector<float>& own() {
-    if (memory_) {
-      own_.assign(data_, data_ + size_);
-      memory_ = nullptr;
+    if (shared_) {
+      own_.assign(shared_.get(), shared_.get() + size_);
+      shared_ = nullptr;
     }
     return own_;
   }
@@ -43,8 +41,7 @@ class Floats {
   float& operator[](size_t k) { return own()[k]; }
 
  private:
-  std::shared_ptr<const void> memory_;
-  const float* data_ = nullptr;
+  std::shared_ptr<const float> shared_;
   size_t size_ = 0;
   std::vector<float> own_;
 };

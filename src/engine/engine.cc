@@ -66,7 +66,7 @@ struct Session::State {
         batch(n),
         whole_pictures(threads > 1 && (batch % threads == 0 || batch >= 4 * threads)),
         sharing(whole_pictures ? 1 : threads),
-        units(find_units(model->state_->program, kernels.lanes, sharing)),
+        units(find_units(model->state_->program, kernels.lanes)),
         layout(model->state_->program, units, kernels.lanes, batch, sharing),
         own(threads) {
     const Program& program = model->state_->program;

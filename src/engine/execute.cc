@@ -69,13 +69,14 @@ void clear_rows(const Pointwise& expand, float* y, const Group& group, int64_t b
   }
 }
 
+// Of the borders before pieces row_begin + 1 to row_end.
 void save_rows(const SaveRows& args, const Part& part) {
   const auto blocks = static_cast<int64_t>(args.blocks.size());
   float* y = args.y + part.row_begin * (args.above + args.below) * blocks * args.floats;
-  for (int64_t border = part.row_begin; border < part.row_end; ++border) {
-    for (int64_t i = -args.above; i < args.below; ++i) {
-      for (const float* x : args.blocks)
-        y = std::copy_n(x + (args.borders[border] + i) * args.x_row, args.floats, y);
+  for (int64_t piece = part.row_begin + 1; piece <= part.row_end; ++piece) {
+    const int64_t border = piece * args.rows / args.pieces;
+    for (int64_t i = border - args.above; i < border + args.below; ++i) {
+      for (const float* x : args.blocks) y = std::copy_n(x + i * args.x_row, args.floats, y);
     }
   }
 }
@@ -90,28 +91,28 @@ struct Piece {
 void expand_rows(const Kernels& kernels, const Task& task, const Bands& bands, const Group& group,
                  const Piece& piece, int64_t begin, int64_t end, float* y) {
   const auto& expand = *std::get_if<Pointwise>(&task.parts.front().args);
-  auto compute = [&](Pointwise args, int64_t first, int64_t last) {
+  auto compute = [&](Pointwise args, const float* x, int64_t first, int64_t last) {
+    args.x = x;
     args.y = y + (first - begin) * expand.y_row;
-    if (first < last) kernels.pointwise(args, {group.block_begin, group.block_end, 0, last - first});
+    kernels.pointwise(args, {group.block_begin, group.block_end, 0, last - first});
   };
-  auto own = [&](int64_t first, int64_t last) {
+  auto saved = [&](int64_t first, int64_t last, int64_t before,
+                   int64_t border) {  // the border before that piece
+    if (first >= last) return;
+    const int64_t above = bands.unit.above(), each = above + bands.unit.below();
     Pointwise args = expand;
-    args.x += first * expand.x_row;
-    compute(args, first, last);
+    args.x_row = task.saved.row;
+    args.offsets = task.saved.offsets.data();
+    const int64_t row = (before - 1) * each + first - (border - above);
+    compute(args, task.saved.floats.data() + row * task.saved.row, first, last);
   };
-  auto saved = [&](int64_t first, int64_t last, int64_t border, int64_t border_row) {
-    Pointwise args = expand;
-    args.x = bands.saved + (border - 1) * bands.border_floats +
-             (first - border_row + bands.unit.above()) * bands.saved_row;
-    args.x_row = bands.saved_row;
-    args.offsets = bands.saved_offsets;
-    compute(args, first, last);
-  };
-  if (!bands.unit.saves) return own(begin, end);
-  const int64_t above = std::clamp(piece.begin, begin, end), below = std::clamp(piece.end, begin, end);
-  saved(begin, above, piece.number, piece.begin);
-  own(above, below);
-  saved(below, end, piece.number + 1, piece.end);
+  int64_t own_begin = begin, own_end = end;
+  if (!task.saved.floats.empty()) {
+    own_begin = std::clamp(piece.begin, begin, end), own_end = std::clamp(piece.end, begin, end);
+    saved(begin, own_begin, piece.number, piece.begin);
+    saved(own_end, end, piece.number + 1, piece.end);
+  }
+  if (own_begin < own_end) compute(expand, expand.x + own_begin * expand.x_row, own_begin, own_end);
 }
 
 // What rows [r0, r1) of a unit need of its hidden map, where `kept` says what is there of the rows before.

@@ -46,7 +46,7 @@ class Maker {
         tasks_.push_back(task_of(step));
       } else {
         Task bands = task_of(unit->second);
-        if (unit->second.saves && bands.row_parts > 1) tasks_.push_back(saving(k, bands));
+        if (unit->second.overwrites && bands.row_parts > 1) tasks_.push_back(saving(k, bands));
         tasks_.push_back(std::move(bands));
         k += unit->second.count - 1;
       }
@@ -86,7 +86,6 @@ class Maker {
   static void point(Task& task) {
     if (auto* args = std::get_if<Pointwise>(&task.args)) args->offsets = task.offsets.data();
     if (auto* args = std::get_if<Depthwise>(&task.args)) args->taps = task.offsets.data();
-    if (auto* args = std::get_if<Bands>(&task.args)) args->saved_offsets = task.saved_offsets.data();
   }
 
   Task task_of(const Unit& unit) {
@@ -119,33 +118,30 @@ class Maker {
     // Rows beside a border are computed on both sides of it, if not by the same thread.
     const int64_t beside = unit.above() + unit.below(), most = task.rows / std::max<int64_t>(2 * beside, 1);
     if (task.row_parts > most) task.row_parts = std::max<int64_t>(most / threads_ * threads_, 1);
-    if (task.row_parts == 1) std::get_if<Bands>(&task.args)->unit.saves = false;
     return task;
   }
 
   // What comes before a unit that begins with step `first`, and where the unit finds it.
   Task saving(int first, Task& bands) const {
-    auto& args = *std::get_if<Bands>(&bands.args);
+    const Unit& unit = std::get_if<Bands>(&bands.args)->unit;
     const auto& expand = *std::get_if<Pointwise>(&bands.parts.front().args);
     SaveRows save;
     save.x_row = expand.x_row, save.floats = expand.columns * lanes_;
-    save.above = args.unit.above(), save.below = args.unit.below();
+    save.rows = bands.rows, save.pieces = bands.row_parts;
+    save.above = unit.above(), save.below = unit.below();
     std::map<std::pair<int, int>, int64_t> places;  // of each block of channels
     for (const Source& s : std::get<Convolve>(program_.steps[first].op).inputs) {
       const int block = s.channel / lanes_;
       const auto [found, added] = places.try_emplace({s.map, block}, save.blocks.size());
       if (added) save.blocks.push_back(place(s.map, int64_t{block} * lanes_));
-      bands.saved_offsets.push_back(static_cast<int32_t>(found->second * save.floats + s.channel % lanes_));
+      bands.saved.offsets.push_back(static_cast<int32_t>(found->second * save.floats + s.channel % lanes_));
     }
-    args.saved_row = static_cast<int64_t>(save.blocks.size()) * save.floats;
-    args.border_floats = (save.above + save.below) * args.saved_row;
-    for (int64_t piece = 1; piece < bands.row_parts; ++piece)
-      save.borders.push_back(piece * bands.rows / bands.row_parts);
-    bands.saved.resize(save.borders.size() * args.border_floats);
-    args.saved = save.y = bands.saved.data();
+    bands.saved.row = static_cast<int64_t>(save.blocks.size()) * save.floats;
+    bands.saved.floats.resize((save.pieces - 1) * (save.above + save.below) * bands.saved.row);
+    save.y = bands.saved.floats.data();
     Task task;
     task.name = bands.name + ".save";
-    task.rows = task.row_parts = bands.row_parts - 1;
+    task.rows = task.row_parts = bands.row_parts - 1;  // a border each
     task.args = std::move(save);
     return task;
   }

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <limits>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -103,6 +104,9 @@ void prepare(Program& program, int lanes);
 
 // A view's channels as they lie: in maps that are in place of no other.
 View resolved(const Program& program, const View& view);
+
+// The steps that read each map; -1: the output.
+std::vector<std::set<int>> readers_of(const Program& program);
 
 // The first channel, if the view is a whole run of one map's channels, as they stand; else -1.
 int run_of(const View& view);

@@ -5,39 +5,22 @@
 #include "engine/program.h"
 
 namespace fewshift::engine {
-namespace {
-
-// The one step that reads a map's channels, if it is one, and a convolution; else -1.
-int reader_of(const Program& program, int map) {
-  int reader = -1;
-  auto reads = [&](const View& view) {
-    return std::any_of(view.channels.begin(), view.channels.end(),
-                       [&](const Source& s) { return s.map == map; });
-  };
-  for (size_t k = 0; k < program.steps.size(); ++k) {
-    const Step& step = program.steps[k];
-    for (size_t r = 0; r < step.reads.size(); ++r) {
-      if (!reads(step.reads[r])) continue;
-      if (reader >= 0 || r > 0 || !std::holds_alternative<Convolve>(step.op)) return -1;
-      reader = static_cast<int>(k);
-    }
-  }
-  return reads(program.output) ? -1 : reader;
-}
-
-}  // namespace
 
 void sort_channels(Program& program) {
+  const std::vector<std::set<int>> readers = readers_of(program);
+  std::set<int> overwritten;
+  for (const Map& map : program.maps) overwritten.insert(map.in_place_of);
   for (Step& step : program.steps) {
     auto* op = std::get_if<Convolve>(&step.op);
     const int map = step.writes;
-    if (!op || op->conv.adds || program.maps[map].in_place_of >= 0) continue;
-    if (std::any_of(program.maps.begin(), program.maps.end(),
-                    [&](const Map& m) { return m.in_place_of == map; }))
-      continue;
-    const int reader = reader_of(program, map);
-    if (reader < 0) continue;
-    View& view = program.steps[reader].reads[0];
+    if (!op || op->conv.adds || program.maps[map].in_place_of >= 0 || overwritten.contains(map)) continue;
+    if (readers[map].size() != 1 || *readers[map].begin() < 0) continue;
+    Step& reader = program.steps[*readers[map].begin()];
+    const bool adds_it = reader.reads.size() > 1 &&
+                         std::any_of(reader.reads[1].channels.begin(), reader.reads[1].channels.end(),
+                                     [&](const Source& s) { return s.map == map; });
+    if (!std::holds_alternative<Convolve>(reader.op) || adds_it) continue;
+    View& view = reader.reads[0];
     std::vector<int> dy(program.maps[map].channels, 0);
     for (const Source& s : view.channels) {
       if (s.map == map) dy[s.channel] = s.dy;

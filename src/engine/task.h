@@ -38,19 +38,21 @@ struct Bands {
   Unit unit;
   int64_t hidden_rows = 0;    // of the whole map
   int64_t thread_floats = 0;  // from one thread's bands to the next one's
-  // Where the unit saves: rows [-above, below) from the border before piece p on, at p - 1 times
-  // border_floats.
-  const float* saved = nullptr;
-  const int32_t* saved_offsets = nullptr;
-  int64_t saved_row = 0, border_floats = 0;
 };
-// Before such a unit: what it reads of the rows beside its pieces' borders, as blocks of channels.
+// Before a unit that writes over its input, if it has pieces: what it reads of the rows beside their borders,
+// as blocks of channels.
 struct SaveRows {
   std::vector<const float*> blocks;  // row 0 of each
   int64_t x_row = 0, floats = 0;     // floats of a row
-  std::vector<int64_t> borders;      // the row of each
+  int64_t rows = 0, pieces = 0;      // of the unit
   int64_t above = 0, below = 0;
   float* y = nullptr;
+};
+// What it saves: [pieces - 1][above + below][row], and where in a row the unit finds its inputs.
+struct SavedRows {
+  AlignedFloats floats;
+  std::vector<int32_t> offsets;
+  int64_t row = 0;
 };
 
 struct Task {
@@ -66,8 +68,7 @@ struct Task {
   bool shifts = false;
   std::vector<int32_t> offsets;  // what args point to
   std::vector<Task> parts;       // of Bands
-  AlignedFloats saved;
-  std::vector<int32_t> saved_offsets;
+  SavedRows saved;               // for Bands
 };
 
 // What a thread's bands hold of a unit's hidden map: what rows [begin, end) needed that came out in run

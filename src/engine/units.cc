@@ -15,19 +15,8 @@ constexpr int64_t kTogether = 2;              // blocks of a group at least
 
 class Finder {
  public:
-  Finder(const Program& program, int lanes, int threads)
-      : program_(program), lanes_(lanes), threads_(threads) {
-    readers_.resize(program.maps.size());
-    for (size_t k = 0; k < program.steps.size(); ++k) {
-      for (const View& view : program.steps[k].reads) {
-        for (const Source& s : view.channels) {
-          if (s.map >= 0) readers_[s.map].insert(static_cast<int>(k));
-        }
-      }
-    }
-    for (const Source& s : program.output.channels) {
-      if (s.map >= 0) readers_[s.map].insert(-1);
-    }
+  Finder(const Program& program, int lanes)
+      : program_(program), lanes_(lanes), readers_(readers_of(program)) {
     for (const Map& map : program.maps) {
       if (map.in_place_of >= 0) overwritten_.insert(map.in_place_of);
     }
@@ -104,9 +93,9 @@ class Finder {
     if (out.tail || !wide || row * hidden.height < kSmallMap || weights > kWeightFloats) return false;
     unit.band = (kHiddenFloats / row - unit.span() - 1) / unit.stride + 1;
     if (unit.band < 2 || unit.band >= out.height) return false;
-    unit.saves = threads_ > 1 && out.in_place_of >= 0 && unit.above() + unit.below() > 0;
-    return !unit.saves || std::all_of(expand->inputs.begin(), expand->inputs.end(),
-                                      [](const Source& s) { return s.dx == 0; });
+    unit.overwrites = out.in_place_of >= 0 && unit.above() + unit.below() > 0;
+    return !unit.overwrites || std::all_of(expand->inputs.begin(), expand->inputs.end(),
+                                           [](const Source& s) { return s.dx == 0; });
   }
 
   int64_t blocks_of(const Map& map) const { return (map.channels + lanes_ - 1) / lanes_; }
@@ -159,8 +148,8 @@ class Finder {
   }
 
   const Program& program_;
-  const int lanes_, threads_;
-  std::vector<std::set<int>> readers_;
+  const int lanes_;
+  const std::vector<std::set<int>> readers_;
   std::set<int> overwritten_;
 };
 
@@ -183,8 +172,8 @@ int64_t Unit::span() const {
   return most(groups, [](const Group& g) { return g.above + g.below; });
 }
 
-std::map<int, Unit> find_units(const Program& program, int lanes, int threads) {
-  return Finder(program, lanes, threads).run();
+std::map<int, Unit> find_units(const Program& program, int lanes) {
+  return Finder(program, lanes).run();
 }
 
 std::map<int, int64_t> band_maps(const Program& program, const std::map<int, Unit>& units) {

@@ -21,18 +21,16 @@ struct Unit {
   int hidden = 0;            // the map between them
   int64_t stride = 1;
   std::vector<Group> groups;
-  int64_t band = 1;  // rows that come out at a time
-  // It writes over rows that other threads still need for theirs: the ones beside the pieces' borders are
-  // saved before.
-  bool saves = false;
-  int64_t above() const;  // the most of any group, 0 at least
+  int64_t band = 1;         // rows that come out at a time
+  bool overwrites = false;  // what it reads, of other rows too
+  int64_t above() const;    // the most of any group, 0 at least
   int64_t below() const;
   int64_t span() const;                                                  // the most of above + below
   int64_t buffered() const { return stride * (band - 1) + span() + 1; }  // rows of the hidden map then
 };
 
 // By the number of their first step.
-std::map<int, Unit> find_units(const Program& program, int lanes, int threads);
+std::map<int, Unit> find_units(const Program& program, int lanes);
 
 // Maps of which only a band is kept, and of how many rows.
 std::map<int, int64_t> band_maps(const Program& program, const std::map<int, Unit>& units);

@@ -39,29 +39,6 @@ int candidate(const Step& step) {
 
 }  // namespace
 
-View resolved(const Program& program, const View& view) {
-  View result = view;
-  for (Source& s : result.channels) {
-    if (s.map >= 0 && program.maps[s.map].in_place_of >= 0) {
-      s.channel += program.maps[s.map].first;
-      s.map = program.maps[s.map].in_place_of;
-    }
-  }
-  return result;
-}
-
-int run_of(const View& view) {
-  if (view.stride_y != 1 || view.stride_x != 1 || view.channels.empty()) return -1;
-  const Source& first = view.channels.front();
-  for (size_t c = 0; c < view.channels.size(); ++c) {
-    const Source& s = view.channels[c];
-    if (s.map < 0 || s.map != first.map || s.channel != first.channel + static_cast<int>(c) || s.dy != 0 ||
-        s.dx != 0)
-      return -1;
-  }
-  return first.channel;
-}
-
 void write_in_place(Program& program, int lanes) {
   auto last = last_readers(program);
   for (size_t k = 0; k < program.steps.size(); ++k) {

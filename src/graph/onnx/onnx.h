@@ -18,7 +18,7 @@ void write_onnx(const std::filesystem::path& path, const Graph& graph);
 // The graph in the bytes of a file. Throws Error naming `where` and the node or tensor: kCorrupt for what is
 // no ONNX or does not fit together, kUnsupported for opsets, operators, attributes and types that are not
 // read here. Constants stay where they lie in the bytes, moved by as much as they need to lie as floats do.
-Graph parse_onnx(Bytes bytes, const std::string& where);
+Graph parse_onnx(AlignedBytes bytes, const std::string& where);
 Graph parse_onnx(std::string_view bytes, const std::string& where);  // of a copy
 Graph read_onnx(const std::filesystem::path& path);
 

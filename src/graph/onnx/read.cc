@@ -110,10 +110,11 @@ OnnxNode read_node(pbf_reader in) {
 
 class Reader {
  public:
-  Reader(Bytes bytes, const std::string& where) : bytes_(std::move(bytes)), where_(where) {}
+  Reader(AlignedBytes bytes, const std::string& where)
+      : bytes_(std::make_shared<AlignedBytes>(std::move(bytes))), where_(where) {}
 
   Graph run() {
-    pbf_reader file(bytes_.data.get(), bytes_.size);
+    pbf_reader file(bytes_->data(), bytes_->size());
     protozero::data_view graph;
     while (file.next()) {
       switch (file.tag()) {
@@ -285,23 +286,16 @@ class Reader {
     return dims;
   }
 
-  template <class Number>
-  static std::vector<Number> copied(const protozero::data_view& raw) {
-    std::vector<Number> values(raw.size() / sizeof(Number));
-    if (!values.empty()) std::memcpy(values.data(), raw.data(), raw.size());
-    return values;
-  }
   // Many floats of the file, moved back over their field's head to where floats may begin; null if they are
   // few, or of an attribute, which is a copy.
-  const float* aligned(const protozero::data_view& raw) const {
-    const auto begin = reinterpret_cast<uintptr_t>(bytes_.data.get()),
+  std::shared_ptr<const float> shared(const protozero::data_view& raw) const {
+    const auto begin = reinterpret_cast<uintptr_t>(bytes_->data()),
                at = reinterpret_cast<uintptr_t>(raw.data());
-    if (raw.size() < 128 || at < begin || at >= begin + bytes_.size)
+    if (raw.size() < 128 || at < begin || at >= begin + bytes_->size())
       return nullptr;  // head: a tag, two bytes of length
-    const size_t place = at - begin;
-    char* to = bytes_.data.get() + place / alignof(float) * alignof(float);
+    char* to = bytes_->data() + (at - begin) / alignof(float) * alignof(float);
     if (to != raw.data()) std::memmove(to, raw.data(), raw.size());
-    return reinterpret_cast<const float*>(to);
+    return {bytes_, reinterpret_cast<const float*>(to)};
   }
 
   // Into known_ or ints_, under its own name or another.
@@ -364,17 +358,18 @@ class Reader {
       if (has_raw) {
         if (raw.size() != static_cast<size_t>(total) * sizeof(Number))
           corrupt("tensor " + name, "has " + std::to_string(raw.size()) + " bytes for " + text(dims));
-        values = copied<Number>(raw);
+        values.resize(total);
+        if (total > 0) std::memcpy(values.data(), raw.data(), raw.size());
       } else if (static_cast<int64_t>(values.size()) != total) {
         corrupt("tensor " + name, "has " + std::to_string(values.size()) + " values for " + text(dims));
       }
     };
     if (type == onnx::tensor::kTypeFloat) {
-      const float* shared =
-          has_raw && raw.size() == static_cast<size_t>(total) * sizeof(float) ? aligned(raw) : nullptr;
-      if (!shared) take(floats);
-      define(name, g_.add_value(name, Tensor{dims, shared ? Floats(bytes_.data, shared, total)
-                                                          : Floats(std::move(floats))}));
+      std::shared_ptr<const float> in_file;
+      if (has_raw && raw.size() == static_cast<size_t>(total) * sizeof(float)) in_file = shared(raw);
+      if (!in_file) take(floats);
+      define(name,
+             g_.add_value(name, Tensor{dims, in_file ? Floats(in_file, total) : Floats(std::move(floats))}));
     } else if (type == onnx::tensor::kTypeInt64) {
       take(ints);
       if (!ints_.emplace(name, std::move(ints)).second) corrupt("tensor " + name, "stands twice");
@@ -623,7 +618,7 @@ class Reader {
     read_tensor(pbf_reader(a->tensor), out());
   }
 
-  const Bytes bytes_;
+  const std::shared_ptr<AlignedBytes> bytes_;
   std::string where_;
   int64_t opset_ = 0;
   Graph g_;
@@ -634,7 +629,7 @@ class Reader {
 
 }  // namespace
 
-Graph parse_onnx(Bytes bytes, const std::string& where) {
+Graph parse_onnx(AlignedBytes bytes, const std::string& where) {
   try {
     return Reader(std::move(bytes), where).run();
   } catch (const onnx::WrongType& error) {
@@ -646,7 +641,7 @@ Graph parse_onnx(Bytes bytes, const std::string& where) {
 }
 
 Graph parse_onnx(std::string_view bytes, const std::string& where) {
-  return parse_onnx(copy_bytes(bytes), where);
+  return parse_onnx(AlignedBytes(bytes.begin(), bytes.end()), where);
 }
 
 Graph read_onnx(const std::filesystem::path& path) {
