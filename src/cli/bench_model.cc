@@ -98,13 +98,17 @@ nlohmann::json layer_rows(const std::vector<Session::Layer>& layers, double peak
 
 void print_layers(const std::vector<Session::Layer>& layers, double peak) {
   std::printf("%-28s %-10s %10s %10s %9s %7s\n", "layer", "kind", "mean us", "best us", "M-Adds", "peak");
+  double seconds = 0, best = 0, madds = 0;
   for (const Session::Layer& layer : layers) {
     std::printf("%-28s %-10s %10.1f %10.1f %8.3fM", layer.name.c_str(),
                 layer.shifts ? "shifted" : layer.kind.c_str(), 1e6 * layer.seconds, 1e6 * layer.best,
                 layer.madds / 1e6);
     if (layer.madds > 0) std::printf(" %6.1f%%", 200e-9 * layer.madds / layer.best / peak);
     std::printf("\n");
+    seconds += layer.seconds, best += layer.best, madds += layer.madds;
   }
+  std::printf("%-28s %-10s %10.1f %10.1f %8.3fM %6.1f%%\n", "sum", "", 1e6 * seconds, 1e6 * best, madds / 1e6,
+              200e-9 * madds / best / peak);
 }
 
 }  // namespace

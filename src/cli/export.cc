@@ -81,13 +81,14 @@ int run(const Options& o) {
 Action export_command(CLI::App& command) {
   auto o = std::make_shared<Options>();
   command.add_option("RUN", o->run, "RUN folder (its best epoch) or a checkpoint");
-  command.add_option("--model", o->model,
-                     "In place of RUN: a network with random weights, for measuring speed");
-  command.add_option("--shift", o->shift, "With --model: its spatial operator (ssl)");
+  CLI::Option* const model = command.add_option(
+      "--model", o->model, "In place of RUN: a network with random weights, for measuring speed");
+  command.add_option("--shift", o->shift, "With --model: its spatial operator (ssl)")->needs(model);
   command
       .add_option("--shift-sparsity", o->sparsity, "With --model: share of channels that do not move (0.7)")
+      ->needs(model)
       ->check(CLI::Range(0.0, 1.0));
-  command.add_option("--seed", o->seed, "With --model: of its weights (0)");
+  command.add_option("--seed", o->seed, "With --model: of its weights (0)")->needs(model);
   command.add_option("--size", o->size, "Input, px (the size it was trained at)")->check(CLI::Range(1, 4096));
   command.add_option("--out", o->out, "MODEL.onnx to write")->required();
   command.footer(

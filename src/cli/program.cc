@@ -55,10 +55,15 @@ const Row kCommands[] = {
 
 const char* const kFooter =
     "Examples:\n"
+#ifdef FEWSHIFT_TRAIN
     "  fewshift train --model fenet_cifar_0.5 --data my_pictures --size 64 --out runs/first\n"
     "  fewshift predict runs/first photo.jpg\n"
     "  fewshift inspect runs/first\n"
     "my_pictures holds train/CLASS/*.jpg and, if you have them, val/CLASS and test/CLASS.\n"
+#else
+    "  fewshift predict first.onnx photo.jpg\n"
+    "  fewshift bench first.onnx\n"
+#endif
     "`fewshift COMMAND --help` explains each. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check found "
     "a difference, 130 interrupted and saved.";
 

@@ -77,7 +77,7 @@ class Others {
 
   // Logits of other number k; none where it is not installed.
   std::optional<std::vector<float>> logits(size_t k, const Batch& batch, const Npy& x, int64_t classes) {
-    (void)batch, (void)classes;
+    (void)k, (void)batch, (void)classes;
 #ifdef FEWSHIFT_TRAIN
     if (k == 0) {
       const torch::Tensor y = compute_with_torch(

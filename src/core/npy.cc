@@ -61,16 +61,17 @@ Npy parse_npy(const std::string& bytes, const std::string& where) {
     throw Error(ErrorCode::kUnsupported, where, "is in column-major order");
   Npy array;
   array.shape = shape_of(field(header, "shape", where), where);
-  const size_t there = (bytes.size() - begin - length) / sizeof(float);
+  const size_t there = bytes.size() - begin - length;
   size_t count = 1;
   for (int64_t dim : array.shape) {
     if (dim > 0 && count > (size_t{1} << 40) / static_cast<size_t>(dim))
       throw Error(ErrorCode::kCorrupt, where, "its shape is too large");
     count *= static_cast<size_t>(dim);
   }
-  if (count != there || (bytes.size() - begin - length) % sizeof(float) != 0)
+  if (count * sizeof(float) != there)
     throw Error(ErrorCode::kCorrupt, where,
-                "holds " + std::to_string(there) + " numbers, its shape " + std::to_string(count));
+                "holds " + std::to_string(there) + " bytes behind its header, its shape wants " +
+                    std::to_string(count * sizeof(float)));
   array.values.resize(count);
   if (count > 0) std::memcpy(array.values.data(), bytes.data() + begin + length, count * sizeof(float));
   return array;

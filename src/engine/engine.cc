@@ -146,7 +146,9 @@ struct Session::State {
 };
 
 Session::Session(std::shared_ptr<const Model> model, int64_t batch, int threads) {
-  if (batch < 1 || batch > (1 << 20)) throw Error(ErrorCode::kInvalidArgument, "batch", "must be from 1 on");
+  if (!model) throw Error(ErrorCode::kInvalidArgument, "model", "is null");
+  if (batch < 1 || batch > (1 << 20))
+    throw Error(ErrorCode::kInvalidArgument, "batch", "must be from 1 to 1048576");
   if (threads < 1 || threads > 1024)
     throw Error(ErrorCode::kInvalidArgument, "threads", "must be from 1 to 1024");
   state_ = std::make_unique<State>(std::move(model), batch, threads);

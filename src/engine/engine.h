@@ -38,7 +38,7 @@ class Model {
 // time.
 class Session {
  public:
-  // batch and threads from 1 on. Throws Error (kInvalidArgument; kUnsupported where more than 8 GB would be
+  // model not null; batch and threads from 1 on. Throws Error (kInvalidArgument; kUnsupported where more than 8 GB would be
   // needed).
   Session(std::shared_ptr<const Model> model, int64_t batch = 1, int threads = 1);
   ~Session();

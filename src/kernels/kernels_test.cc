@@ -142,6 +142,18 @@ TEST_P(KernelsTest, ANumberThatIsNoneStaysOne) {
   EXPECT_FALSE(std::isnan(y.origin()[lanes()])) << target().isa;
 }
 
+TEST_P(KernelsTest, TheGreatestOfAWindowWithNanIsNan) {
+  Map x = map(1, 2, 6), y = map(1, 1, 3);
+  x.origin()[0] = std::numeric_limits<float>::quiet_NaN();                    // first of its window
+  x.origin()[x.row + 5 * lanes()] = std::numeric_limits<float>::quiet_NaN();  // last
+  Pool args;
+  args.max = true;
+  args.x = x.origin(), args.x_rows = 2, args.x_columns = 6, args.x_row = x.row, args.x_block = x.block;
+  args.y = y.origin(), args.columns = 3, args.y_row = y.row, args.y_block = y.block;
+  target().pool(args, {0, 1, 0, 1});
+  for (int j = 0; j < 3; ++j) EXPECT_EQ(std::isnan(y.origin()[j * lanes()]), j != 1) << target().isa << j;
+}
+
 TEST_P(KernelsTest, Depthwise) {
   for (int round = 0; round < 150; ++round) {
     const int64_t kernel = 1 + below(6), stride = 1 + below(3), dilation = 1 + below(2);

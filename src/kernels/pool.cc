@@ -25,7 +25,9 @@ HWY_INLINE void window(const Pool& a, const float* x, int64_t top, int64_t left,
   for (int64_t k = k0; k < k1; ++k) {
     for (int64_t l = l0; l < l1; ++l) {
       const Vector value = hn::LoadU(d, x + k * a.x_row + l * kLanes);
-      result = a.max ? hn::Max(result, value) : hn::Add(result, value);
+      // NaN stays: whatever is not less than the greatest so far.
+      result = a.max ? hn::IfThenElse(hn::Or(hn::Lt(value, result), hn::IsNaN(result)), result, value)
+                     : hn::Add(result, value);
     }
   }
   if (!a.max) result = hn::Mul(result, hn::Set(d, 1.0f / static_cast<float>((k1 - k0) * (l1 - l0))));

@@ -58,7 +58,7 @@ void pool(const Pool& a, const Part& part) {
         const int64_t p = i * a.stride_y - a.pad_y + k, q = j * a.stride_x - a.pad_x + l;
         if (p < 0 || q < 0 || p >= a.x_rows || q >= a.x_columns) continue;
         const double value = a.x[c / kLanes * a.x_block + p * a.x_row + q * kLanes + c % kLanes];
-        sum += value, most = std::max(most, value), ++seen;
+        sum += value, most = value < most || std::isnan(most) ? most : value, ++seen;
       }
     }
     a.y[at] = static_cast<float>(a.max ? most : sum / seen);

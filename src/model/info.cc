@@ -69,6 +69,9 @@ Arch arch_of(const ModelInfo& info, const std::string& where) {
 }
 
 std::filesystem::path checkpoint_path(const std::filesystem::path& given) {
+  if (given.extension() == ".onnx")
+    throw Error(ErrorCode::kUnsupported, given.string(),
+                "is an exported model; here a RUN folder or a .safetensors checkpoint is wanted");
   if (!std::filesystem::is_directory(given)) return given;
   for (const char* name : {"best.safetensors", "last.safetensors"}) {
     if (std::filesystem::exists(given / name)) return given / name;

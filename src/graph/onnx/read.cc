@@ -554,13 +554,13 @@ class Reader {
   template <bool max>
   void pool() {
     must_be("ceil_mode", 0, 0);
-    must_be("count_include_pad", 0, 0);
     if (pair("dilations", {1, 1}) != Pair{1, 1}) unsupported("is dilated");
     Pool op;
     op.max = max;
     op.kernel = pair("kernel_shape", {1, 1});
     op.stride = pair("strides", {1, 1});
     pads(op.pad_begin, op.pad_end);
+    if (op.pad_begin != Pair{} || op.pad_end != Pair{}) must_be("count_include_pad", 0, 0);
     add(op);
   }
   void gemm() {
