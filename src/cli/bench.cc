@@ -32,7 +32,7 @@ Action bench_command(CLI::App& command) {
       .add_option("--steps", o->steps,
                   "Runs or steps measured, after some that are not (100; with --train 15)")
       ->check(CLI::Range(1, 1000000));
-  command.add_flag("--layers", o->layers, "With MODEL: the time of each layer");
+  command.add_flag("--layers", o->layers, "The time of each layer; with --train of each unit");
 #ifdef FEWSHIFT_TRAIN
   command.add_option("--size", o->size, "With --train: input size in px (the network's own)")
       ->check(CLI::Range(8, 1024));

@@ -38,8 +38,8 @@ class Model {
 // time.
 class Session {
  public:
-  // model not null; batch and threads from 1 on. Throws Error (kInvalidArgument; kUnsupported where more than 8 GB would be
-  // needed).
+  // model not null; batch and threads from 1 on. Throws Error (kInvalidArgument; kUnsupported where more than
+  // 8 GB would be needed).
   Session(std::shared_ptr<const Model> model, int64_t batch = 1, int threads = 1);
   ~Session();
   Session(const Session&) = delete;

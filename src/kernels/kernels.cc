@@ -19,6 +19,7 @@ namespace fewshift {
   void fill_depthwise(Kernels&);      \
   void fill_pool(Kernels&);           \
   void fill_elementwise(Kernels&);    \
+  void fill_planar(Kernels&);         \
   }
 FEWSHIFT_TARGETS(FEWSHIFT_DECLARE)
 #undef FEWSHIFT_DECLARE
@@ -74,6 +75,7 @@ std::vector<Kernels> make_all() {
     target::fill_depthwise(all.back());                    \
     target::fill_pool(all.back());                         \
     target::fill_elementwise(all.back());                  \
+    target::fill_planar(all.back());                       \
   }
   FEWSHIFT_TARGETS(FEWSHIFT_ADD)
 #undef FEWSHIFT_ADD

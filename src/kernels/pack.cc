@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/depthwise.h"
+#include "kernels/planar.h"
 #include "kernels/pointwise.h"
 
 namespace fewshift {
@@ -36,6 +37,16 @@ int64_t pack_depthwise(const float* weight, int64_t channels, int64_t taps, int 
       to[place + (c / lanes * taps + t) * lanes + c % lanes] = weight[c * taps + t];
   }
   return place;
+}
+
+void pack_planar(const float* weight, int64_t outputs, int64_t inputs, int64_t output_step,
+                 int64_t input_step, int height, float* to) {
+  for (int64_t o = 0; o < outputs; o += height) {
+    for (int64_t k = 0; k < inputs; ++k) {
+      for (int64_t i = o; i < o + height; ++i)
+        *to++ = i < outputs ? weight[i * output_step + k * input_step] : 0.0f;
+    }
+  }
 }
 
 }  // namespace fewshift

@@ -29,10 +29,7 @@ Tensor norm_relu_shift(nn::BatchNorm2dImpl& norm, const Tensor& h, const ShiftLa
   if (norm.is_training()) {
     torch::NoGradGuard no_grad;
     std::tie(mean, variance) = channel_moments(h);
-    const double momentum = *norm.options.momentum(), pixels = h.numel() / h.size(1);
-    norm.num_batches_tracked.add_(1);
-    norm.running_mean.lerp_(mean, momentum);
-    norm.running_var.lerp_(variance * (pixels / std::max(1.0, pixels - 1)), momentum);
+    track_moments(norm, mean, variance, static_cast<double>(h.numel() / h.size(1)));
   }
   return fewshift::norm_relu_shift(
       h, norm.weight, norm.bias, mean, variance, norm.is_training(), norm.options.eps(),
@@ -44,6 +41,17 @@ Tensor norm_relu_shift(nn::BatchNorm2dImpl& norm, const Tensor& h, const ShiftLa
 
 void set_fused(bool fused) {
   g_fused = fused;
+}
+bool is_fused() {
+  return g_fused;
+}
+
+void track_moments(nn::BatchNorm2dImpl& norm, const Tensor& mean, const Tensor& variance, double pixels) {
+  torch::NoGradGuard no_grad;
+  const double momentum = *norm.options.momentum();
+  norm.num_batches_tracked.add_(1);
+  norm.running_mean.lerp_(mean, momentum);
+  norm.running_var.lerp_(variance * (pixels / std::max(1.0, pixels - 1)), momentum);
 }
 
 Tensor activate(const Tensor& x, Activation activation) {

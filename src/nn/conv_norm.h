@@ -23,7 +23,12 @@ struct ConvNormImpl : torch::nn::Module {
 };
 TORCH_MODULE(ConvNorm);
 
-// Whether forward_shift may use the one operator (default). For comparing the two.
+// Whether units may use operators that fuse theirs (default), or each goes by itself, for comparing the two.
 void set_fused(bool fused);
+bool is_fused();
+
+// The running statistics, from a batch's mean and biased variance over so many pixels.
+void track_moments(torch::nn::BatchNorm2dImpl& norm, const torch::Tensor& mean, const torch::Tensor& variance,
+                   double pixels);
 
 }  // namespace fewshift

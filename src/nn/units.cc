@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nn/units.h"
 
+#include <ATen/autocast_mode.h>
+
 #include "nn/conv_norm.h"
 #include "nn/spatial.h"
+#include "ops/bottleneck.h"
 
 namespace fewshift {
 namespace {
@@ -67,9 +70,46 @@ struct BottleneckUnit : UnitModule {
   }
 
   Tensor forward(const Tensor& x) override {
+    if (fusable(x)) return fused(x);
     if (unit.first == 0) return residual(x);
     const Tensor moved = residual(x.slice(1, unit.first).contiguous(at::MemoryFormat::ChannelsLast));
     return torch::cat({x.slice(1, 0, unit.first), moved}, 1).contiguous(at::MemoryFormat::ChannelsLast);
+  }
+
+  bool fusable(const Tensor& x) const {
+    const bool map = x.scalar_type() == torch::kFloat && x.device().is_cpu() && x.numel() > 0;
+    const bool pools = unit.spatial == Spatial::kPool && std::min(x.size(2), x.size(3)) > 1;
+    const bool moves = moving && !(moving->interpolated && moving->removal_cost.defined());
+    const bool trains = expand->norm->is_training() && project->norm->is_training();
+    const bool runs =
+        !expand->norm->is_training() && !project->norm->is_training() && !at::GradMode::is_enabled();
+    return is_fused() && has_fused_bottleneck() && map && (pools || moves) && !squeeze && (trains || runs) &&
+           !at::autocast::is_autocast_enabled(at::kCPU);
+  }
+  Tensor fused(const Tensor& x) {
+    Bottleneck b;
+    b.x = x, b.first = unit.first;
+    b.expand = expand->conv->weight, b.project = project->conv->weight;
+    nn::BatchNorm2d norms[] = {expand->norm, project->norm};
+    b.gamma1 = norms[0]->weight, b.beta1 = norms[0]->bias, b.eps1 = norms[0]->options.eps();
+    b.gamma2 = norms[1]->weight, b.beta2 = norms[1]->bias, b.eps2 = norms[1]->options.eps();
+    if (moving) {
+      b.displacement = moving->displacement, b.stride = moving->stride;
+      b.interpolated = moving->interpolated, b.removal_cost = moving->removal_cost;
+    }
+    b.residual = unit.shortcut == Shortcut::kIdentity;
+    if (!norms[0]->is_training()) {
+      b.mean1 = norms[0]->running_mean, b.variance1 = norms[0]->running_var;
+      b.mean2 = norms[1]->running_mean, b.variance2 = norms[1]->running_var;
+    }
+    const BottleneckResult r = fused_bottleneck(b);
+    if (norms[0]->is_training()) {
+      const double pixels = static_cast<double>(x.size(0) * x.size(2) * x.size(3));
+      track_moments(*norms[0], r.mean1, r.variance1, pixels);
+      track_moments(*norms[1], r.mean2, r.variance2,
+                    static_cast<double>(r.y.size(0) * r.y.size(2) * r.y.size(3)));
+    }
+    return unit.shortcut == Shortcut::kProjection ? shortcut->forward(x) + r.y : r.y;
   }
 
   Tensor hidden(const Tensor& x) {

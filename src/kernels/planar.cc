@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/planar.cc"
+#include <hwy/foreach_target.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "kernels/kernels.h"
+#include "kernels/vectors-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace fewshift {
+namespace HWY_NAMESPACE {
+namespace {
+
+// A tile of kHeight channels x kWidth vectors of pixels keeps its sums in registers: 24 of 32, or 12 of 16.
+constexpr int kHeight = kManyRegisters ? 8 : 4, kWidth = 3;
+#ifndef TOG
+#define TOG 3072
+#endif
+constexpr int64_t kTogetherFloats = TOG;  // of a product's inputs, which stay in the nearest cache
+
+using Ending = PlanarProduct::Ending;
+
+template <int kVectors, Ending kEnding>
+HWY_INLINE void product_tile(const PlanarProduct& a, int64_t o, int64_t v) {
+  const D d;
+  Vector sums[kHeight][kVectors];
+  float* y[kVectors];
+  const float* x[kVectors];
+#pragma GCC unroll 16
+  for (int j = 0; j < kVectors; ++j) {
+    y[j] = a.y + o * a.y_plane + a.y_vectors[v + j];
+    x[j] = a.x + a.x_vectors[v + j];
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kHeight; ++i) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kVectors; ++j) {
+      sums[i][j] = a.adds   ? hn::LoadU(d, y[j] + i * a.y_plane)
+                   : a.bias ? hn::Set(d, a.bias[o + i])
+                            : hn::Zero(d);
+    }
+  }
+  const float* weights = a.weights + o * a.inputs;
+#pragma GCC unroll 2
+  for (int64_t k = 0; k < a.inputs; ++k, weights += kHeight) {
+    const int64_t offset = a.x_offsets[k];
+    Vector in[kVectors];
+#pragma GCC unroll 16
+    for (int j = 0; j < kVectors; ++j) in[j] = hn::LoadU(d, x[j] + offset);
+#pragma GCC unroll 16
+    for (int i = 0; i < kHeight; ++i) {
+      const Vector w = hn::Set(d, weights[i]);
+#pragma GCC unroll 16
+      for (int j = 0; j < kVectors; ++j) sums[i][j] = hn::MulAdd(w, in[j], sums[i][j]);
+    }
+  }
+  const Vector zero = hn::Zero(d);
+#pragma GCC unroll 16
+  for (int i = 0; i < kHeight; ++i) {
+    Vector total = zero;
+#pragma GCC unroll 16
+    for (int j = 0; j < kVectors; ++j) {
+      Vector sum = sums[i][j];
+      if constexpr (kEnding == Ending::kRelu) {
+        sum = clamp(sum, zero, hn::Set(d, std::numeric_limits<float>::infinity()));
+        if (a.masks) sum = hn::Mul(sum, hn::LoadU(d, a.masks + (v + j) * kLanes));
+      }
+      if constexpr (kEnding == Ending::kMask) {
+        const Vector gate = hn::LoadU(d, a.gate + a.gate_offsets[o + i] + a.gate_vectors[v + j]);
+        sum = hn::IfThenElseZero(hn::Gt(gate, zero), sum);
+        total = hn::Add(total, sum);
+      }
+      hn::StoreU(sum, d, y[j] + i * a.y_plane);
+    }
+    if constexpr (kEnding == Ending::kMask) {
+      float* const all = a.sums + (o + i) * kLanes;
+      hn::StoreU(hn::Add(hn::LoadU(d, all), total), d, all);
+    }
+  }
+}
+
+template <Ending kEnding>
+void product_of(const PlanarProduct& a) {
+  const int64_t together = std::max<int64_t>(kTogetherFloats / (a.inputs * kLanes * kWidth), 1) * kWidth;
+  for (int64_t begin = 0; begin < a.vectors; begin += together) {
+    const int64_t end = std::min(begin + together, a.vectors);
+    for (int64_t o = 0; o < a.outputs; o += kHeight) {
+      int64_t v = begin;
+      for (; v + kWidth <= end; v += kWidth) product_tile<kWidth, kEnding>(a, o, v);
+      for (; v < end; ++v) product_tile<1, kEnding>(a, o, v);
+    }
+  }
+}
+
+void product(const PlanarProduct& a) {
+  switch (a.ending) {
+    case Ending::kStore:
+      return product_of<Ending::kStore>(a);
+    case Ending::kRelu:
+      return product_of<Ending::kRelu>(a);
+    case Ending::kMask:
+      return product_of<Ending::kMask>(a);
+  }
+}
+
+template <int kColumns>
+HWY_INLINE void dots_tile(const PlanarDots& a, int64_t i0, int64_t j0) {
+  const D d;
+  Vector sums[kHeight][kColumns];
+#pragma GCC unroll 16
+  for (int i = 0; i < kHeight; ++i) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kColumns; ++j) sums[i][j] = hn::Zero(d);
+  }
+  const float* const left = a.a + i0 * a.a_plane;
+  const float* right[kColumns];
+#pragma GCC unroll 16
+  for (int j = 0; j < kColumns; ++j) right[j] = a.b + a.b_offsets[j0 + j];
+  for (int64_t v = 0; v < a.vectors; ++v) {
+    const int64_t at = a.b_vectors[v];
+    const float* const row = left + a.a_vectors[v];
+    Vector in[kColumns];
+#pragma GCC unroll 16
+    for (int j = 0; j < kColumns; ++j) in[j] = hn::LoadU(d, right[j] + at);
+#pragma GCC unroll 16
+    for (int i = 0; i < kHeight; ++i) {
+      const Vector value = hn::LoadU(d, row + i * a.a_plane);
+#pragma GCC unroll 16
+      for (int j = 0; j < kColumns; ++j) sums[i][j] = hn::MulAdd(value, in[j], sums[i][j]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kHeight; ++i) {
+#pragma GCC unroll 16
+    for (int j = 0; j < kColumns; ++j)
+      a.out[(i0 + i) * a.out_row + j0 + j] += hn::GetLane(hn::SumOfLanes(d, sums[i][j]));
+  }
+}
+
+void dots(const PlanarDots& a) {
+  int64_t j = 0;
+  for (; j + kWidth <= a.columns; j += kWidth) {
+    for (int64_t i = 0; i < a.rows; i += kHeight) dots_tile<kWidth>(a, i, j);
+  }
+  for (; j < a.columns; ++j) {
+    for (int64_t i = 0; i < a.rows; i += kHeight) dots_tile<1>(a, i, j);
+  }
+}
+
+template <int kTaps>
+void taps_of(PlanarTaps& a) {
+  const D d;
+  Vector sums[kTaps + 1];
+  for (Vector& sum : sums) sum = hn::Zero(d);
+  for (int64_t v = 0; v < a.vectors; ++v) {
+    float* const at = a.g + a.g_vectors[v];
+    const float* const z = a.z + a.z_vectors[v];
+    Vector g = hn::LoadU(d, at);
+#pragma GCC unroll 16
+    for (int t = 0; t < kTaps; ++t) sums[t] = hn::MulAdd(g, hn::LoadU(d, z + a.offsets[t]), sums[t]);
+    if (a.gated) {
+      g = hn::IfThenElseZero(hn::Gt(hn::LoadU(d, z + a.gate), hn::Zero(d)), g);
+      hn::StoreU(g, d, at);
+    }
+    sums[kTaps] = hn::Add(sums[kTaps], g);
+  }
+  for (int t = 0; t < kTaps; ++t) a.dots[t] = hn::GetLane(hn::SumOfLanes(d, sums[t]));
+  a.sum = hn::GetLane(hn::SumOfLanes(d, sums[kTaps]));
+}
+
+void taps(PlanarTaps& a) {
+  switch (a.taps) {
+    case 0:
+      return taps_of<0>(a);
+    case 1:
+      return taps_of<1>(a);
+    case 2:
+      return taps_of<2>(a);
+    case 4:
+      return taps_of<4>(a);
+    default:
+      return taps_of<6>(a);
+  }
+}
+
+template <int kStride, int kTaps>
+void sample_of(const PlanarSample& a) {
+  const D d;
+  for (int64_t r = 0; r < a.runs; ++r) {
+    const float* const x = a.x + a.x_runs[r];
+    Vector sum = hn::Zero(d);
+#pragma GCC unroll 16
+    for (int t = 0; t < kTaps; ++t) {
+      const float* const from = x + a.offsets[t];
+      Vector value, other;
+      if constexpr (kStride == 2) {
+        hn::LoadInterleaved2(d, from, value, other);
+      } else {
+        value = hn::LoadU(d, from);
+      }
+      sum = hn::MulAdd(hn::Set(d, a.weights[t]), value, sum);
+    }
+    hn::StoreU(sum, d, a.y + a.y_runs[r]);
+  }
+}
+
+void sample(const PlanarSample& a) {
+  const bool one = a.taps == 1;
+  if (a.stride == 1) return one ? sample_of<1, 1>(a) : sample_of<1, 4>(a);
+  return one ? sample_of<2, 1>(a) : sample_of<2, 4>(a);
+}
+
+void spread(const PlanarSpread& a) {
+  const D d;
+  const Vector zero = hn::Zero(d);
+  for (int64_t r = 0; r < a.runs; ++r) {
+    const Vector x = hn::LoadU(d, a.x + a.x_runs[r]);
+    hn::StoreInterleaved2(x, zero, d, a.y + a.y_runs[r]);
+  }
+}
+
+}  // namespace
+
+void fill_planar(Kernels& kernels) {
+  kernels.planar_height = kHeight;
+  kernels.planar_product = product;
+  kernels.planar_dots = dots;
+  kernels.planar_taps = taps;
+  kernels.planar_sample = sample;
+  kernels.planar_spread = spread;
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace fewshift
+HWY_AFTER_NAMESPACE();

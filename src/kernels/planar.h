@@ -1,0 +1,94 @@
+// Products and sums over maps whose pixels lie along the vectors, for training: every channel is a plane, a
+// channel's displacement is an offset of its plane, and a ReLU's mask, a border's mask and the displacement's
+// gradient are whole vectors whatever direction each channel takes. SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <cstdint>
+
+namespace fewshift {
+
+// y[o,v] = start + sum over k of w[o,k] * x[k,v], and one of the endings; x[k,v] is the vector at
+// x + x_offsets[k] + x_vectors[v], y[o,v] that at y + o * y_plane + y_vectors[v].
+struct PlanarProduct {
+  enum class Ending {
+    kStore,  // as it is
+    kRelu,   // max(., 0), and zero where `masks` is
+    kMask,   // zero where gate[o,v] is not above zero; sums[o] += what is left, lane by lane
+  };
+  Ending ending = Ending::kStore;
+  const float* x = nullptr;
+  const int32_t* x_offsets = nullptr;  // [inputs]
+  const int32_t* x_vectors = nullptr;  // [vectors]
+  const float* weights = nullptr;      // [outputs / planar_height][inputs][planar_height]: pack_planar
+  const float* bias = nullptr;         // [outputs] where the sums start, or nothing: 0
+  bool adds = false;                   // start with what stands in y
+  float* y = nullptr;
+  int64_t y_plane = 0;
+  const int32_t* y_vectors = nullptr;            // [vectors]
+  const float* masks = nullptr;                  // kRelu: [vectors][lanes] of 1 and 0, or nothing: all 1
+  const float* gate = nullptr;                   // kMask: at gate + gate_offsets[o] + gate_vectors[v]
+  const int32_t* gate_offsets = nullptr;         // [outputs]
+  const int32_t* gate_vectors = nullptr;         // [vectors]
+  float* sums = nullptr;                         // kMask: [outputs][lanes]
+  int64_t inputs = 0, outputs = 0, vectors = 0;  // outputs: a multiple of planar_height
+};
+
+// out[i * out_row + j] += sum over v of a[i,v] * b[j,v]; a[i,v] is the vector at a + i * a_plane +
+// a_vectors[v], b[j,v] that at b + b_offsets[j] + b_vectors[v].
+struct PlanarDots {
+  const float* a = nullptr;
+  int64_t a_plane = 0;
+  const int32_t* a_vectors = nullptr;
+  const float* b = nullptr;
+  const int32_t* b_offsets = nullptr;
+  const int32_t* b_vectors = nullptr;
+  float* out = nullptr;
+  int64_t out_row = 0;
+  int64_t rows = 0, columns = 0, vectors = 0;  // rows: a multiple of planar_height
+};
+
+// What happens to a displaced channel's gradient behind the product that makes it: dot[t] = sum over v of
+// g[v] * z[offsets[t] + v] for each of `taps` offsets; then, with `gated`, g[v] becomes zero where
+// z[gate + v] is not above zero, and `sum` what is left of it.
+struct PlanarTaps {
+  static constexpr int kMost = 6;
+  float* g = nullptr;
+  const int32_t* g_vectors = nullptr;
+  const float* z = nullptr;  // the channel's plane
+  const int32_t* z_vectors = nullptr;
+  int64_t vectors = 0;
+  int taps = 0;
+  int32_t offsets[kMost] = {};
+  bool gated = false;
+  int32_t gate = 0;
+  double dots[kMost] = {}, sum = 0;  // results
+};
+
+// y[v] = sum over t of weights[t] * x[offsets[t] + v], for runs of `lanes` pixels: run r reads from
+// x + x_runs[r], every pixel or, with stride 2, every second one, and writes at y + y_runs[r].
+struct PlanarSample {
+  static constexpr int kMost = 4;
+  const float* x = nullptr;
+  const int32_t* x_runs = nullptr;
+  float* y = nullptr;
+  const int32_t* y_runs = nullptr;
+  int64_t runs = 0;
+  int stride = 1, taps = 0;
+  int32_t offsets[kMost] = {};
+  float weights[kMost] = {};
+};
+
+// The pixels of y's runs of 2 * lanes: x's, each with a zero behind it.
+struct PlanarSpread {
+  const float* x = nullptr;
+  const int32_t* x_runs = nullptr;
+  float* y = nullptr;
+  const int32_t* y_runs = nullptr;
+  int64_t runs = 0;
+};
+
+// Of a weight [outputs][inputs] with element (o, k) at weight[o * output_step + k * input_step]: as
+// PlanarProduct reads it, outputs rounded up to a multiple of `height` by zeros.
+void pack_planar(const float* weight, int64_t outputs, int64_t inputs, int64_t output_step,
+                 int64_t input_step, int height, float* to);
+
+}  // namespace fewshift

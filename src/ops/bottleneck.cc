@@ -1,0 +1,280 @@
+// With X the input less its mean, S its covariance, w a row of the expand's weight, s = gamma / sigma and
+// sigma^2 = w' S w + eps:   hidden = relu(X (w s) + beta).   Backward, dA the gradient before the ReLU, r its
+// sum, G = X' dA, P the number of pixels:
+//   dbeta = r    dgamma = w' G / sigma    dw = s (G - S w dgamma / sigma)
+//   dX = dA (w s)' - X B - sum of (s r / P) w,   B = sum of s dgamma / (P sigma) w w'
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/bottleneck.h"
+
+#include <ATen/Parallel.h>
+#include <torch/torch.h>
+
+#include <cstring>
+
+#include "ops/bottleneck_pass.h"
+#include "ops/shift_geometry.h"
+
+namespace fewshift {
+namespace {
+
+using at::Tensor;
+using bottleneck::Shape;
+using bottleneck::Tap;
+using bottleneck::Work;
+using torch::autograd::AutogradContext;
+using torch::autograd::tensor_list;
+
+Tensor wide(const Tensor& t) {
+  return t.detach().to(at::kDouble).contiguous();
+}
+Tensor matrix(const Tensor& weight) {
+  return wide(weight).flatten(1);
+}
+std::vector<float> floats(const Tensor& t) {
+  const Tensor f = t.to(at::kFloat).contiguous();
+  return {f.const_data_ptr<float>(), f.const_data_ptr<float>() + f.numel()};
+}
+Tensor doubles(const std::vector<double>& values, at::IntArrayRef shape) {
+  return at::tensor(values, at::kDouble).view(shape);
+}
+
+Shape shape_of(const Bottleneck& u) {
+  Shape s{};
+  s.N = u.x.size(0), s.channels = u.x.size(1), s.H = u.x.size(2), s.W = u.x.size(3);
+  s.first = u.first, s.width = s.channels - u.first;
+  s.hidden = u.expand.size(0), s.out = u.project.size(0);
+  s.stride = u.displacement.defined() ? u.stride : 2;
+  const int64_t up = u.displacement.defined() ? s.stride - 1 : 0;
+  s.H_out = (s.H + up) / s.stride, s.W_out = (s.W + up) / s.stride;
+  return s;
+}
+
+// Whatever lies farther off than the map reads zeros alone.
+Tap tap(int64_t y, int64_t x, double weight, const Shape& s) {
+  return {std::clamp(y, -s.H, s.H), std::clamp(x, -s.W, s.W), static_cast<float>(weight)};
+}
+
+void place_taps(const Bottleneck& u, bool learns, Work& work) {
+  const Shape& s = work.shape;
+  if (!u.displacement.defined()) {
+    work.taps.assign(s.hidden, {{0, 0, 0.25f}, {0, 1, 0.25f}, {1, 0, 0.25f}, {1, 1, 0.25f}});
+    return;
+  }
+  const Size map{s.H, s.W};
+  const auto near = whole_shifts(u.displacement.detach(), half_to_even, map),
+             floor = whole_shifts(
+                 u.displacement.detach(), [](double v) { return std::floor(v); }, map);
+  const Tensor moves = wide(u.displacement);
+  const double* const v = moves.const_data_ptr<double>();
+  for (int64_t m = 0; m < s.hidden; ++m) {
+    const auto [y, x] = floor[m];
+    const double p = fraction(v[2 * m]), q = fraction(v[2 * m + 1]);
+    const std::array<Tap, 4> corners{tap(y, x, (1 - p) * (1 - q), s), tap(y, x + 1, (1 - p) * q, s),
+                                     tap(y + 1, x, p * (1 - q), s), tap(y + 1, x + 1, p * q, s)};
+    if (learns) work.corners.push_back(corners);
+    if (u.interpolated) {
+      work.taps.emplace_back(corners.begin(), corners.end());
+    } else {
+      work.taps.push_back({tap(near[m].dy, near[m].dx, 1, s)});
+    }
+  }
+}
+
+// out = a[c] * y + b[c] (+ x), plane by plane; channels before `first` are x's.
+void normalise(const Shape& s, const float* x, const float* y, const std::vector<float>& a,
+               const std::vector<float>& b, bool residual, float* out) {
+  const int64_t pixels = s.H_out * s.W_out, channels = s.first + s.out;
+  const Planes plane(1, 1, pixels, 0, 0, 1);
+  at::parallel_for(0, s.N, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; ++n) {
+      if (s.first > 0)
+        std::memcpy(out + n * channels * pixels, x + n * s.channels * pixels,
+                    s.first * pixels * sizeof(float));
+      for (int64_t o = 0; o < s.out; ++o) {
+        const float* const from = y + (n * s.out + o) * pixels;
+        float* const to = out + (n * channels + s.first + o) * pixels;
+        if (residual) {
+          pack_plane(from, x + (n * s.channels + s.first + o) * pixels, plane, a[o], 1.0f, b[o], to);
+        } else {
+          pack_plane(from, plane, a[o], b[o], to);
+        }
+      }
+    }
+  });
+}
+
+// Sums over all pixels of dz and dz * (y - mean): [out] each.
+std::pair<Tensor, Tensor> sums_of(const Shape& s, const float* dz, const float* y, const Tensor& mean) {
+  const int64_t pixels = s.H_out * s.W_out, channels = s.first + s.out;
+  const std::vector<float> centre = floats(mean);
+  std::vector<double> sums(s.N * s.out), products(s.N * s.out);
+  at::parallel_for(0, s.N, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; ++n) {
+      for (int64_t o = 0; o < s.out; ++o)
+        add_products(dz + (n * channels + s.first + o) * pixels, y + (n * s.out + o) * pixels, pixels,
+                     centre[o], sums[n * s.out + o], products[n * s.out + o]);
+    }
+  });
+  return {doubles(sums, {s.N, s.out}).sum(0), doubles(products, {s.N, s.out}).sum(0)};
+}
+
+// What the backward pass must know beside tensors.
+struct Saved : torch::CustomClassHolder {
+  Bottleneck unit;  // settings; its tensors are not set
+  Work work;
+  Tensor mean, covariance;  // of x, double
+};
+
+struct Function : torch::autograd::Function<Function> {
+  static tensor_list forward(AutogradContext* context, const Bottleneck& u, const Tensor& x,
+                             const Tensor& expand, const Tensor& gamma1, const Tensor& beta1,
+                             const std::optional<Tensor>& displacement, const Tensor& project,
+                             const Tensor& gamma2, const Tensor& beta2) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    const Shape s = shape_of(u);
+    const bool batch = !u.mean1.defined();
+    auto saved = c10::make_intrusive<Saved>();
+    Work& work = saved->work;
+    work.shape = s;
+    place_taps(u, batch && displacement && displacement->requires_grad(), work);
+    work.measures = batch && u.removal_cost.defined();
+    const Tensor map = x.contiguous(), W = matrix(expand);
+    work.x = map.const_data_ptr<float>();
+
+    Tensor mean1, variance1;
+    if (batch) {
+      std::vector<double> mean, covariance;
+      bottleneck::input_moments(work, mean, covariance);
+      saved->mean = doubles(mean, {s.width}), saved->covariance = doubles(covariance, {s.width, s.width});
+      mean1 = W.mv(saved->mean);
+      variance1 = (W.mm(saved->covariance) * W).sum(1).clamp_min(0.0);
+    } else {
+      saved->mean = at::zeros({s.width}, at::kDouble);
+      mean1 = wide(u.mean1), variance1 = wide(u.variance1);
+    }
+    const Tensor scale = wide(gamma1) * (variance1 + u.eps1).rsqrt();
+    work.centre = floats(saved->mean);
+    work.expand = floats(W * scale.unsqueeze(1));
+    work.bias = floats(batch ? wide(beta1) : wide(beta1) - scale * mean1);
+    work.project = floats(matrix(project));
+
+    const Tensor y = at::empty({s.N, s.out, s.H_out, s.W_out}, map.options(), at::MemoryFormat::Contiguous);
+    const auto moments = bottleneck::forward(work, y.mutable_data_ptr<float>());
+    Tensor mean2 = at::empty({s.out}, at::kDouble), variance2 = at::empty({s.out}, at::kDouble);
+    for (int64_t o = 0; o < s.out; ++o) {
+      mean2.mutable_data_ptr<double>()[o] = moments[o].mean;
+      variance2.mutable_data_ptr<double>()[o] = std::max(0.0, moments[o].squares / moments[o].count);
+    }
+    if (!batch) mean2 = wide(u.mean2), variance2 = wide(u.variance2);
+    const Tensor scale2 = wide(gamma2) * (variance2 + u.eps2).rsqrt();
+    const Tensor z = batch         ? at::empty({s.N, s.first + s.out, s.H_out, s.W_out}, map.options(),
+                                               at::MemoryFormat::Contiguous)
+                     : s.first > 0 ? at::empty_like(map)
+                                   : y;
+    normalise(s, work.x, y.const_data_ptr<float>(), floats(scale2), floats(wide(beta2) - mean2 * scale2),
+              u.residual, z.mutable_data_ptr<float>());
+
+    const tensor_list statistics{mean1.to(at::kFloat), variance1.to(at::kFloat), mean2.to(at::kFloat),
+                                 variance2.to(at::kFloat)};
+    if (batch) {
+      work.x = nullptr;
+      saved->unit.residual = u.residual, saved->unit.eps1 = u.eps1, saved->unit.eps2 = u.eps2;
+      context->save_for_backward(
+          {map, y, expand, gamma1, project, gamma2, displacement.value_or(Tensor()), u.removal_cost});
+      context->saved_data["saved"] = c10::IValue::make_capsule(saved);
+      context->saved_data["variance1"] = variance1;
+      context->saved_data["mean2"] = mean2;
+      context->saved_data["variance2"] = variance2;
+    }
+    context->mark_non_differentiable(statistics);
+    return {z, statistics[0], statistics[1], statistics[2], statistics[3]};
+  }
+
+  static tensor_list backward(AutogradContext* context, tensor_list grads) {
+    const auto tensors = context->get_saved_variables();
+    const Tensor &x = tensors[0], &y = tensors[1], &displacement = tensors[6];
+    Saved& saved = static_cast<Saved&>(*context->saved_data["saved"].toCapsule());
+    Work& work = saved.work;
+    const Shape& s = work.shape;
+    work.x = x.const_data_ptr<float>();
+    const Tensor dz_map = grads[0].contiguous();
+    const float* const dz = dz_map.const_data_ptr<float>();
+
+    // dy = gamma2 / sigma2 * (dz - dbeta2 / P - xhat dgamma2 / P)
+    const double P_out = static_cast<double>(s.N * s.H_out * s.W_out);
+    const Tensor mean2 = context->saved_data["mean2"].toTensor();
+    const Tensor r2 = (context->saved_data["variance2"].toTensor() + saved.unit.eps2).rsqrt();
+    const auto [dbeta2, products] = sums_of(s, dz, y.const_data_ptr<float>(), mean2);
+    const Tensor dgamma2 = products * r2;
+    const Tensor a = wide(tensors[5]) * r2, b = -a * r2 * dgamma2 / P_out,
+                 c = -a * dbeta2 / P_out - b * mean2;
+
+    const Tensor part = at::empty({s.N, s.width, s.H, s.W}, x.options(), at::MemoryFormat::Contiguous);
+    const bottleneck::Gradients g = bottleneck::backward(
+        work, dz, y.const_data_ptr<float>(), floats(a), floats(b), floats(c), part.mutable_data_ptr<float>());
+
+    const double P = static_cast<double>(s.N * s.H * s.W);
+    const Tensor W = matrix(tensors[2]);
+    const Tensor r1 = (context->saved_data["variance1"].toTensor() + saved.unit.eps1).rsqrt();
+    const Tensor scale = wide(tensors[3]) * r1;
+    const Tensor G = doubles(g.expand, {s.hidden, s.width}), sums = doubles(g.sums, {s.hidden});
+    const Tensor dgamma1 = (W * G).sum(1) * r1;
+    const Tensor dW = scale.unsqueeze(1) * (G - W.mm(saved.covariance) * (dgamma1 * r1).unsqueeze(1));
+    Tensor dx;
+    if (context->needs_input_grad(1)) {
+      const Tensor B = W.t().mm(W * (scale * dgamma1 * r1 / P).unsqueeze(1));
+      const Tensor k = -(scale * sums / P).unsqueeze(0).mm(W).squeeze(0);
+      dx = at::empty_like(x);
+      bottleneck::finish_gradient(work, part.const_data_ptr<float>(), floats(-B), floats(k), dz,
+                                  saved.unit.residual, dx.mutable_data_ptr<float>());
+    }
+    Tensor du;
+    if (!work.corners.empty()) {
+      const Tensor u = wide(displacement);
+      Tensor d = at::empty_like(u);
+      displacement_gradient(g.corners, 1, s.hidden, u.const_data_ptr<double>(), d.mutable_data_ptr<double>());
+      du = d.to(displacement.scalar_type());
+    }
+    if (work.measures) tensors[7].add_(doubles(g.removal, {s.hidden}));
+    return {Tensor(),
+            dx,
+            dW.to(at::kFloat).view(tensors[2].sizes()),
+            dgamma1.to(at::kFloat),
+            sums.to(at::kFloat),
+            du,
+            doubles(g.project, {s.out, s.hidden}).to(at::kFloat).view(tensors[4].sizes()),
+            dgamma2.to(at::kFloat),
+            dbeta2.to(at::kFloat)};
+  }
+};
+
+void check(const Bottleneck& u) {
+  TORCH_CHECK(u.x.dim() == 4 && u.x.scalar_type() == at::kFloat && u.x.device().is_cpu() && u.x.numel() > 0,
+              "bottleneck: x must be [N,C,H,W] float32 on the CPU");
+  const Shape s = shape_of(u);
+  TORCH_CHECK(u.first >= 0 && s.width > 0, "bottleneck: first must be a channel of x");
+  TORCH_CHECK(u.expand.numel() == s.hidden * s.width && u.project.numel() == s.out * s.hidden,
+              "bottleneck: the weights' shapes do not fit");
+  TORCH_CHECK(s.stride == 1 || s.stride == 2, "bottleneck: stride must be 1 or 2, but is ", u.stride);
+  TORCH_CHECK(s.H_out > 0 && s.W_out > 0, "bottleneck: the map is too small for a pool");
+  TORCH_CHECK(!u.residual || (s.out == s.width && s.stride == 1), "bottleneck: a residual changes no shape");
+  TORCH_CHECK(u.first == 0 || u.residual, "bottleneck: channels pass beside a residual alone");
+}
+
+}  // namespace
+
+BottleneckResult fused_bottleneck(const Bottleneck& unit) {
+  check(unit);
+  const tensor_list r =
+      Function::apply(unit, unit.x, unit.expand, unit.gamma1, unit.beta1,
+                      unit.displacement.defined() ? std::optional(unit.displacement) : std::nullopt,
+                      unit.project, unit.gamma2, unit.beta2);
+  return {r[0], r[1], r[2], r[3], r[4]};
+}
+
+bool has_fused_bottleneck() {
+  static const bool has = kernels().isa == std::string("avx512") || kernels().isa == std::string("avx2");
+  return has;
+}
+
+}  // namespace fewshift

@@ -1,0 +1,44 @@
+// A whole inverted bottleneck as one operator for training on the CPU: pointwise expand, batch norm, ReLU,
+// shift or pool, pointwise project, batch norm, residual. SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace fewshift {
+
+// The hidden activation never goes through memory: it is made in pieces that stay in the cache, forward, and
+// once more backward. Batch norm behind the expand costs no pass over it, since the statistics of W x follow
+// from x's mean and covariance, and so do its gradients (docs/mathematics.md).
+struct Bottleneck {
+  at::Tensor x;  // [N,C,H,W] float32; channels from `first` on are read, c of them
+  int64_t first = 0;
+  at::Tensor expand;          // [hidden,c,1,1]
+  at::Tensor gamma1, beta1;   // [hidden]
+  at::Tensor displacement;    // [hidden,2], px; undefined: 2x2 average pool of stride 2
+  bool interpolated = false;  // active shift; else sparse shift
+  int64_t stride = 1;         // 1 or 2
+  at::Tensor project;         // [out,hidden,1,1]
+  at::Tensor gamma2, beta2;   // [out]
+  double eps1 = 1e-5, eps2 = 1e-5;
+  bool residual = false;  // adds the channels read; then, if first > 0, the others pass: out = c
+  // Running statistics in place of the batch's, for evaluation: undefined, or [hidden], [hidden], [out],
+  // [out].
+  at::Tensor mean1, variance1, mean2, variance2;
+  at::Tensor removal_cost;  // undefined, or [hidden] float64: see nn/shift_layer.h
+};
+
+struct BottleneckResult {
+  at::Tensor y;  // [N, out or, if first > 0, C, H', W'], contiguous
+  // Of the batch, biased: [hidden], [hidden], [out], [out] float32; without gradients.
+  at::Tensor mean1, variance1, mean2, variance2;
+};
+
+// Gradients for x, weights, gammas, betas and the displacement. With running statistics there are none.
+// Throws c10::Error on other shapes, types and strides.
+BottleneckResult fused_bottleneck(const Bottleneck& unit);
+
+// Whether this processor has the kernels (AVX-512 or AVX2).
+bool has_fused_bottleneck();
+
+}  // namespace fewshift

@@ -1,0 +1,195 @@
+// The fused bottleneck against the same operators one by one, in float32 and in double.
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/bottleneck.h"
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <map>
+#include <sstream>
+
+#include "core/random.h"
+#include "ops/active_shift.h"
+#include "ops/sparse_shift.h"
+
+namespace fewshift {
+namespace {
+
+using torch::Tensor;
+
+struct Case {
+  int64_t N, channels, first, hidden, out, H, W, stride;
+  bool pool, interpolated, residual, learns;
+  double reach, mean;  // displacements lie in -+ reach; x's mean in deviations
+  std::string text() const {
+    std::ostringstream s;
+    s << "N " << N << " channels " << channels << " first " << first << " hidden " << hidden << " out " << out
+      << " H " << H << " W " << W << " stride " << stride
+      << (pool           ? " pool"
+          : interpolated ? " asl"
+                         : " ssl")
+      << (residual ? " residual" : "") << (learns ? " learns" : "") << " reach " << reach << " mean " << mean;
+    return s.str();
+  }
+};
+
+Case random_case(Random& random) {
+  auto below = [&](int64_t n) { return static_cast<int64_t>(random.below(n)); };
+  const int64_t sides[] = {2, 3, 4, 5, 7, 8, 9, 14, 16, 17};
+  const double reaches[] = {0, 0.6, 1.5, 1.5, 3, 40};
+  Case c{};
+  c.N = 1 + below(5);
+  c.channels = 1 + below(19);
+  c.hidden = 1 + below(40);
+  c.H = sides[below(10)], c.W = sides[below(10)];
+  c.pool = random.chance(0.25);
+  c.stride = c.pool ? 2 : 1 + below(3) / 2;
+  c.interpolated = !c.pool && random.chance(0.25);
+  c.learns = random.chance(0.6);
+  c.residual = c.stride == 1 && random.chance(0.5);
+  c.first = c.residual && random.chance(0.5) ? below(c.channels) : 0;
+  c.out = c.residual ? c.channels - c.first : 1 + below(20);
+  if (c.N * (c.H / c.stride) * (c.W / c.stride) < 2) c.N = 2;  // one pixel's variance is nothing
+  c.reach = reaches[below(6)];
+  c.mean = random.chance(0.3) ? 10 : 0.5;
+  return c;
+}
+
+// In the order of the gradients: x, expand, gamma1, beta1, project, gamma2, beta2, displacement.
+std::vector<Tensor> inputs(const Case& c) {
+  const int64_t width = c.channels - c.first;
+  const auto wide = torch::kDouble;
+  Tensor x =
+      torch::randn({c.N, c.channels, c.H, c.W}, wide) + c.mean * torch::randn({1, c.channels, 1, 1}, wide);
+  // A channel in four at exact halves, a half of them at whole pixels.
+  Tensor u = (torch::rand({c.hidden, 2}, wide) * 2 - 1) * c.reach;
+  u = torch::where(torch::rand({c.hidden, 1}, wide) < 0.25, (u * 2).round() / 2, u);
+  std::vector<Tensor> all{x,
+                          torch::randn({c.hidden, width, 1, 1}, wide) / std::sqrt(double(width)),
+                          1 + 0.3 * torch::randn({c.hidden}, wide),
+                          0.3 * torch::randn({c.hidden}, wide),
+                          torch::randn({c.out, c.hidden, 1, 1}, wide) / std::sqrt(double(c.hidden)),
+                          1 + 0.3 * torch::randn({c.out}, wide),
+                          0.3 * torch::randn({c.out}, wide),
+                          u};
+  for (Tensor& t : all) t = t.to(torch::kFloat);  // the same numbers for all
+  return all;
+}
+
+struct Outcome {
+  std::vector<Tensor> values;  // y, statistics, gradients
+  Tensor before;               // the ReLU
+};
+
+const char* const kNames[] = {"y",       "mean1",   "variance1",    "mean2",  "variance2",
+                              "dx",      "dexpand", "dgamma1",      "dbeta1", "dproject",
+                              "dgamma2", "dbeta2",  "ddisplacement"};
+
+std::vector<Tensor> leaves(const std::vector<Tensor>& given, at::ScalarType type, const Case& c) {
+  std::vector<Tensor> all;
+  for (const Tensor& t : given) all.push_back(t.detach().to(type).clone().requires_grad_(true));
+  if (!c.learns) all.back().requires_grad_(false);
+  return all;
+}
+
+void differentiate(const Tensor& y, const Tensor& grad, const std::vector<Tensor>& in, Outcome& outcome) {
+  (y * grad.to(y.scalar_type())).sum().backward();
+  for (const Tensor& t : in) {
+    if (t.grad().defined()) outcome.values.push_back(t.grad());
+  }
+}
+
+Tensor norm(const Tensor& h, const Tensor& gamma, const Tensor& beta, Outcome& outcome) {
+  const Tensor d = h.detach();
+  outcome.values.push_back(d.mean({0, 2, 3}));
+  outcome.values.push_back(d.var(at::IntArrayRef{0, 2, 3}, false));
+  return torch::batch_norm(h, gamma, beta, {}, {}, true, 0.1, 1e-5, false);
+}
+
+Outcome plain(const Case& c, const std::vector<Tensor>& given, const Tensor& grad, at::ScalarType type) {
+  const auto in = leaves(given, type, c);
+  Outcome outcome;
+  outcome.values.emplace_back();
+  const Tensor x = in[0].slice(1, c.first);
+  const Tensor h = norm(torch::conv2d(x, in[1]), in[2], in[3], outcome);
+  outcome.before = h.detach();
+  const Tensor a = torch::relu(h);
+  const Tensor moved = c.pool           ? torch::avg_pool2d(a, 2)
+                       : c.interpolated ? active_shift(a, in[7], c.stride)
+                                        : sparse_shift(a, in[7], c.stride);
+  Tensor y = norm(torch::conv2d(moved, in[4]), in[5], in[6], outcome);
+  if (c.residual) y = torch::cat({in[0].slice(1, 0, c.first), x + y}, 1);
+  outcome.values[0] = y.detach();
+  differentiate(y, grad, in, outcome);
+  return outcome;
+}
+
+Bottleneck unit_of(const Case& c, const std::vector<Tensor>& in) {
+  Bottleneck b;
+  b.x = in[0], b.first = c.first;
+  b.expand = in[1], b.gamma1 = in[2], b.beta1 = in[3];
+  b.project = in[4], b.gamma2 = in[5], b.beta2 = in[6];
+  if (!c.pool) b.displacement = in[7];
+  b.interpolated = c.interpolated, b.stride = c.stride, b.residual = c.residual;
+  return b;
+}
+
+Outcome fused(const Case& c, const std::vector<Tensor>& given, const Tensor& grad) {
+  const auto in = leaves(given, torch::kFloat, c);
+  const BottleneckResult r = fused_bottleneck(unit_of(c, in));
+  Outcome outcome;
+  outcome.values = {r.y.detach(), r.mean1, r.variance1, r.mean2, r.variance2};
+  differentiate(r.y, grad, in, outcome);
+  return outcome;
+}
+
+double distance(const Tensor& a, const Tensor& b) {
+  return (a.to(torch::kDouble) - b).norm().item<double>();
+}
+
+class FusedBottleneck : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!has_fused_bottleneck()) GTEST_SKIP() << "needs AVX2";
+  }
+};
+
+// In L2, against the same numbers in double: no tensor errs more than four times as much as the plain path's.
+// Of a few numbers' errors the plain path's may be next to nothing, by luck: tensors of less than sixteen, or
+// that hang on less than four channels, are taken together, over all cases.
+TEST_F(FusedBottleneck, ErrsLittleMoreThanThePlainPath) {
+  Random random{5};
+  torch::manual_seed(5);
+  int tried = 0;
+  std::map<std::string, std::pair<double, double>> few;  // squares of ours and the plain path's
+  for (int round = 0; tried < 150; ++round) {
+    ASSERT_LT(round, 3000);
+    const Case c = random_case(random);
+    const auto given = inputs(c);
+    const Tensor grad = torch::randn({c.N, c.first + c.out, (c.H + (c.pool ? 0 : c.stride - 1)) / c.stride,
+                                      (c.W + (c.pool ? 0 : c.stride - 1)) / c.stride});
+    const Outcome exact = plain(c, given, grad, torch::kDouble);
+    if (exact.before.abs().min().item<double>() < 1e-4) continue;  // rounding decides the ReLU
+    ++tried;
+    const Outcome p = plain(c, given, grad, torch::kFloat), f = fused(c, given, grad);
+    ASSERT_EQ(f.values.size(), exact.values.size()) << c.text();
+    for (size_t k = 0; k < exact.values.size(); ++k) {
+      ASSERT_EQ(f.values[k].sizes(), exact.values[k].sizes()) << kNames[k] << " " << c.text();
+      const double error = distance(f.values[k], exact.values[k]),
+                   other = distance(p.values[k], exact.values[k]),
+                   size = exact.values[k].norm().item<double>();
+      if (size == 0) {
+        EXPECT_LE(error, 1e-4) << kNames[k] << ": " << c.text();
+      } else if (exact.values[k].numel() < 16 || c.channels - c.first < 4) {
+        few[kNames[k]].first += error * error / (size * size);
+        few[kNames[k]].second += other * other / (size * size);
+      } else {
+        EXPECT_LE(error, 4 * other) << kNames[k] << " of size " << size << ": " << c.text();
+      }
+    }
+  }
+  for (const auto& [name, squares] : few) EXPECT_LE(squares.first, 16 * squares.second) << name;
+}
+
+}  // namespace
+}  // namespace fewshift

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/planes.h"
+
+#include <algorithm>
+
+#include "core/target_clones.h"
+
+namespace fewshift {
+namespace {
+
+int64_t round_up(int64_t value, int64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+// So many cache lines that planes do not fall upon the same sets of a cache.
+int64_t spaced(int64_t floats) {
+  return (round_up(floats, 16) / 16 | 1) * 16;
+}
+
+FEWSHIFT_CLONES float scaled_row(const float* x, int64_t n, float scale, float bias, float* to) {
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t j = 0; j < n; ++j) {
+    const float value = scale * x[j] + bias;
+    to[j] = value;
+    sum += value;
+  }
+  return sum;
+}
+
+FEWSHIFT_CLONES void combined_row(const float* x, const float* y, int64_t n, float a, float b, float c,
+                                  float* to) {
+#pragma omp simd
+  for (int64_t j = 0; j < n; ++j) to[j] = a * x[j] + (b * y[j] + c);
+}
+
+FEWSHIFT_CLONES float sum_of(const float* x, int64_t n) {
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t j = 0; j < n; ++j) sum += x[j];
+  return sum;
+}
+
+FEWSHIFT_CLONES float squares_of(const float* x, int64_t n, float centre) {
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t j = 0; j < n; ++j) sum += (x[j] - centre) * (x[j] - centre);
+  return sum;
+}
+
+FEWSHIFT_CLONES void products_of(const float* x, const float* y, int64_t n, float centre, float* results) {
+  float sum = 0, product = 0;
+#pragma omp simd reduction(+ : sum, product)
+  for (int64_t j = 0; j < n; ++j) {
+    sum += x[j];
+    product += x[j] * (y[j] - centre);
+  }
+  results[0] = sum, results[1] = product;
+}
+
+// Rows one after the other in both places are one long row.
+template <class F>
+void each_row(const Planes& planes, F f) {
+  if (planes.narrow_row == planes.width) return f(0, 0, planes.height * planes.width);
+  for (int64_t i = 0; i < planes.height; ++i) f(i * planes.width, i * planes.narrow_row, planes.width);
+}
+
+constexpr int64_t kRun = 4096;  // pixels summed in float
+
+}  // namespace
+
+Planes::Planes(int64_t images_, int64_t height_, int64_t width_, int64_t margin_y, int64_t margin_x,
+               int lanes, bool padded)
+    : images(images_), height(height_), width(width_), pitch(width + margin_x) {
+  const bool rows = padded || width % lanes == 0;
+  narrow_row = rows ? round_up(width, lanes) : pitch;
+  narrow_image = round_up(height * narrow_row, lanes);
+  image_vectors = narrow_image / lanes;
+  wide_image = std::max(round_up(height * pitch, rows ? 1 : lanes), (height + margin_y) * pitch);
+  origin = round_up((margin_y + 1) * pitch + margin_x + 1, 8);  // a row more: a window's adjoint begins there
+  // Behind: a margin, and a run of 2 * lanes pixels that begins at any pixel.
+  wide_floats = spaced(origin + images * wide_image + margin_y * pitch + margin_x + 4 * lanes);
+  narrow_floats = spaced(images * narrow_image + 2 * lanes);
+  for (int64_t n = 0; n < images; ++n) {
+    for (int64_t v = 0; v < image_vectors; ++v) {
+      const int64_t at = v * lanes;
+      narrow.push_back(static_cast<int32_t>(n * narrow_image + at));
+      const int64_t place = rows ? at / narrow_row * pitch + at % narrow_row : at;
+      wide.push_back(static_cast<int32_t>(origin + n * wide_image + place));
+    }
+  }
+  if (!rows && (margin_x > 0 || height * width % lanes != 0)) {
+    for (int64_t v = 0; v < images * image_vectors; ++v) {
+      for (int64_t at = v % image_vectors * lanes; at < (v % image_vectors + 1) * lanes; ++at)
+        masks.push_back(at / pitch < height && at % pitch < width ? 1.0f : 0.0f);
+    }
+  }
+}
+
+double pack_plane(const float* x, const Planes& planes, float scale, float bias, float* to) {
+  double sum = 0;
+  each_row(planes, [&](int64_t from, int64_t at, int64_t count) {
+    for (int64_t j = 0; j < count; j += kRun)
+      sum += scaled_row(x + from + j, std::min(kRun, count - j), scale, bias, to + at + j);
+  });
+  return sum;
+}
+
+void pack_plane(const float* x, const float* y, const Planes& planes, float a, float b, float c, float* to) {
+  each_row(planes, [&](int64_t from, int64_t at, int64_t count) {
+    combined_row(x + from, y + from, count, a, b, c, to + at);
+  });
+}
+
+void unpack_plane(const float* from, const Planes& planes, float* x) {
+  each_row(planes, [&](int64_t to, int64_t at, int64_t count) { std::copy_n(from + at, count, x + to); });
+}
+
+void Moments::add(const float* x, int64_t n) {
+  for (int64_t j = 0; j < n; j += kRun) {
+    const int64_t some = std::min(kRun, n - j);
+    Moments run;
+    run.count = static_cast<double>(some);
+    run.mean = sum_of(x + j, some) / run.count;
+    const double centre = static_cast<float>(run.mean), off = run.mean - centre;
+    run.squares = squares_of(x + j, some, static_cast<float>(centre)) - off * off * run.count;
+    add(run);
+  }
+}
+
+void Moments::add(const Moments& more) {
+  if (more.count == 0) return;
+  const double all = count + more.count, apart = more.mean - mean;
+  mean += apart * more.count / all;
+  squares += more.squares + apart * apart * count * more.count / all;
+  count = all;
+}
+
+void add_products(const float* x, const float* y, int64_t n, float centre, double& sum, double& product) {
+  for (int64_t j = 0; j < n; j += kRun) {
+    float results[2];
+    products_of(x + j, y + j, std::min(kRun, n - j), centre, results);
+    sum += results[0], product += results[1];
+  }
+}
+
+}  // namespace fewshift
