@@ -28,9 +28,8 @@ struct Kernels {
   int planar_height = 0;  // outputs of a planar product, and rows of its dots, are a multiple of this
   void (*planar_product)(const PlanarProduct&) = nullptr;
   void (*planar_dots)(const PlanarDots&) = nullptr;
-  void (*planar_taps)(PlanarTaps&) = nullptr;            // 0, 1, 2, 4 or 6 taps
+  void (*planar_taps)(PlanarTaps&) = nullptr;            // 0, 4 or 6 taps
   void (*planar_sample)(const PlanarSample&) = nullptr;  // 1 or 4 taps
-  void (*planar_spread)(const PlanarSpread&) = nullptr;
 };
 
 // The best that this processor has, or the one that the environment's FEWSHIFT_ISA names. Throws Error

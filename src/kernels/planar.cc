@@ -6,7 +6,6 @@
 #include <hwy/foreach_target.h>
 
 #include <algorithm>
-#include <limits>
 
 #include "kernels/kernels.h"
 #include "kernels/vectors-inl.h"
@@ -67,7 +66,7 @@ HWY_INLINE void product_tile(const PlanarProduct& a, int64_t o, int64_t v) {
     for (int j = 0; j < kVectors; ++j) {
       Vector sum = sums[i][j];
       if constexpr (kEnding == Ending::kRelu) {
-        sum = clamp(sum, zero, hn::Set(d, std::numeric_limits<float>::infinity()));
+        sum = positive(sum);
         if (a.masks) sum = hn::Mul(sum, hn::LoadU(d, a.masks + (v + j) * kLanes));
       }
       if constexpr (kEnding == Ending::kMask) {
@@ -84,8 +83,11 @@ HWY_INLINE void product_tile(const PlanarProduct& a, int64_t o, int64_t v) {
   }
 }
 
+// Arguments are copied, here and below: a vector that is stored could be a part of them, for all the compiler
+// knows, which then reads them again and again.
 template <Ending kEnding>
-void product_of(const PlanarProduct& a) {
+void product_of(const PlanarProduct& args) {
+  const PlanarProduct a = args;
   const int64_t together = std::max<int64_t>(kTogetherFloats / (a.inputs * kLanes * kWidth), 1) * kWidth;
   for (int64_t begin = 0; begin < a.vectors; begin += together) {
     const int64_t end = std::min(begin + together, a.vectors);
@@ -106,6 +108,32 @@ void product(const PlanarProduct& a) {
     case Ending::kMask:
       return product_of<Ending::kMask>(a);
   }
+}
+
+// to[0..3] += the sum of each vector's lanes.
+HWY_INLINE void add_sums(Vector a, Vector b, Vector c, Vector e, float* to) {
+#if HWY_TARGET == HWY_SCALAR
+  to[0] += hn::GetLane(a), to[1] += hn::GetLane(b), to[2] += hn::GetLane(c), to[3] += hn::GetLane(e);
+#else
+  const D d;
+  // Within each four lanes: ab = a0+a2 b0+b2 a1+a3 b1+b3; then all = a b c e.
+  const hn::Repartition<double, D> pairs;
+  const auto ab = hn::BitCast(pairs, hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b)));
+  const auto ce = hn::BitCast(pairs, hn::Add(hn::InterleaveLower(d, c, e), hn::InterleaveUpper(d, c, e)));
+  const Vector all = hn::Add(hn::BitCast(d, hn::InterleaveLower(pairs, ab, ce)),
+                             hn::BitCast(d, hn::InterleaveUpper(pairs, ab, ce)));
+  const hn::Full128<float> four;
+#if HWY_MAX_BYTES == 64
+  const hn::Half<D> half;
+  const auto sum = hn::Add(hn::LowerHalf(half, all), hn::UpperHalf(half, all));
+  const auto last = hn::Add(hn::LowerHalf(four, sum), hn::UpperHalf(four, sum));
+#elif HWY_MAX_BYTES == 32
+  const auto last = hn::Add(hn::LowerHalf(four, all), hn::UpperHalf(four, all));
+#else
+  const auto last = all;
+#endif
+  hn::StoreU(hn::Add(last, hn::LoadU(four, to)), four, to);
+#endif
 }
 
 template <int kColumns>
@@ -135,14 +163,16 @@ HWY_INLINE void dots_tile(const PlanarDots& a, int64_t i0, int64_t j0) {
     }
   }
 #pragma GCC unroll 16
-  for (int i = 0; i < kHeight; ++i) {
+  for (int j = 0; j < kColumns; ++j) {
+    float* const out = a.out + (j0 + j) * a.out_column + i0;
 #pragma GCC unroll 16
-    for (int j = 0; j < kColumns; ++j)
-      a.out[(i0 + i) * a.out_row + j0 + j] += hn::GetLane(hn::SumOfLanes(d, sums[i][j]));
+    for (int i = 0; i < kHeight; i += 4)
+      add_sums(sums[i][j], sums[i + 1][j], sums[i + 2][j], sums[i + 3][j], out + i);
   }
 }
 
-void dots(const PlanarDots& a) {
+void dots(const PlanarDots& args) {
+  const PlanarDots a = args;
   int64_t j = 0;
   for (; j + kWidth <= a.columns; j += kWidth) {
     for (int64_t i = 0; i < a.rows; i += kHeight) dots_tile<kWidth>(a, i, j);
@@ -152,35 +182,43 @@ void dots(const PlanarDots& a) {
   }
 }
 
-template <int kTaps>
-void taps_of(PlanarTaps& a) {
+template <int kTaps, bool kGated>
+void taps_of(PlanarTaps& results) {
   const D d;
+  const PlanarTaps a = results;
   Vector sums[kTaps + 1];
-  for (Vector& sum : sums) sum = hn::Zero(d);
+#pragma GCC unroll 16
+  for (int t = 0; t <= kTaps; ++t) sums[t] = hn::Zero(d);
+  const float* corners[kTaps + 1];
+#pragma GCC unroll 16
+  for (int t = 0; t < kTaps; ++t) corners[t] = a.z + a.offsets[t];
+  const float* const gate = a.z + a.gate;
   for (int64_t v = 0; v < a.vectors; ++v) {
     float* const at = a.g + a.g_vectors[v];
-    const float* const z = a.z + a.z_vectors[v];
+    const int64_t z = a.z_vectors[v];
     Vector g = hn::LoadU(d, at);
 #pragma GCC unroll 16
-    for (int t = 0; t < kTaps; ++t) sums[t] = hn::MulAdd(g, hn::LoadU(d, z + a.offsets[t]), sums[t]);
-    if (a.gated) {
-      g = hn::IfThenElseZero(hn::Gt(hn::LoadU(d, z + a.gate), hn::Zero(d)), g);
+    for (int t = 0; t < kTaps; ++t) sums[t] = hn::MulAdd(g, hn::LoadU(d, corners[t] + z), sums[t]);
+    if constexpr (kGated) {
+      g = hn::IfThenElseZero(hn::Gt(hn::LoadU(d, gate + z), hn::Zero(d)), g);
       hn::StoreU(g, d, at);
+      sums[kTaps] = hn::Add(sums[kTaps], g);
     }
-    sums[kTaps] = hn::Add(sums[kTaps], g);
   }
-  for (int t = 0; t < kTaps; ++t) a.dots[t] = hn::GetLane(hn::SumOfLanes(d, sums[t]));
-  a.sum = hn::GetLane(hn::SumOfLanes(d, sums[kTaps]));
+#pragma GCC unroll 16
+  for (int t = 0; t < kTaps; ++t) results.dots[t] = hn::GetLane(hn::SumOfLanes(d, sums[t]));
+  results.sum = hn::GetLane(hn::SumOfLanes(d, sums[kTaps]));
+}
+
+template <int kTaps>
+void taps_of(PlanarTaps& a) {
+  return a.gated ? taps_of<kTaps, true>(a) : taps_of<kTaps, false>(a);
 }
 
 void taps(PlanarTaps& a) {
   switch (a.taps) {
     case 0:
       return taps_of<0>(a);
-    case 1:
-      return taps_of<1>(a);
-    case 2:
-      return taps_of<2>(a);
     case 4:
       return taps_of<4>(a);
     default:
@@ -188,40 +226,22 @@ void taps(PlanarTaps& a) {
   }
 }
 
-template <int kStride, int kTaps>
-void sample_of(const PlanarSample& a) {
+template <int kTaps>
+void sample_of(const PlanarSample& args) {
   const D d;
-  for (int64_t r = 0; r < a.runs; ++r) {
-    const float* const x = a.x + a.x_runs[r];
+  const PlanarSample a = args;
+  for (int64_t v = 0; v < a.vectors; ++v) {
+    const float* const x = a.x + a.x_vectors[v];
     Vector sum = hn::Zero(d);
 #pragma GCC unroll 16
-    for (int t = 0; t < kTaps; ++t) {
-      const float* const from = x + a.offsets[t];
-      Vector value, other;
-      if constexpr (kStride == 2) {
-        hn::LoadInterleaved2(d, from, value, other);
-      } else {
-        value = hn::LoadU(d, from);
-      }
-      sum = hn::MulAdd(hn::Set(d, a.weights[t]), value, sum);
-    }
-    hn::StoreU(sum, d, a.y + a.y_runs[r]);
+    for (int t = 0; t < kTaps; ++t)
+      sum = hn::MulAdd(hn::Set(d, a.weights[t]), hn::LoadU(d, x + a.offsets[t]), sum);
+    hn::StoreU(sum, d, a.y + a.y_vectors[v]);
   }
 }
 
 void sample(const PlanarSample& a) {
-  const bool one = a.taps == 1;
-  if (a.stride == 1) return one ? sample_of<1, 1>(a) : sample_of<1, 4>(a);
-  return one ? sample_of<2, 1>(a) : sample_of<2, 4>(a);
-}
-
-void spread(const PlanarSpread& a) {
-  const D d;
-  const Vector zero = hn::Zero(d);
-  for (int64_t r = 0; r < a.runs; ++r) {
-    const Vector x = hn::LoadU(d, a.x + a.x_runs[r]);
-    hn::StoreInterleaved2(x, zero, d, a.y + a.y_runs[r]);
-  }
+  return a.taps == 1 ? sample_of<1>(a) : sample_of<4>(a);
 }
 
 }  // namespace
@@ -232,7 +252,6 @@ void fill_planar(Kernels& kernels) {
   kernels.planar_dots = dots;
   kernels.planar_taps = taps;
   kernels.planar_sample = sample;
-  kernels.planar_spread = spread;
 }
 
 }  // namespace HWY_NAMESPACE

@@ -32,7 +32,7 @@ struct PlanarProduct {
   int64_t inputs = 0, outputs = 0, vectors = 0;  // outputs: a multiple of planar_height
 };
 
-// out[i * out_row + j] += sum over v of a[i,v] * b[j,v]; a[i,v] is the vector at a + i * a_plane +
+// out[j * out_column + i] += sum over v of a[i,v] * b[j,v]; a[i,v] is the vector at a + i * a_plane +
 // a_vectors[v], b[j,v] that at b + b_offsets[j] + b_vectors[v].
 struct PlanarDots {
   const float* a = nullptr;
@@ -42,13 +42,13 @@ struct PlanarDots {
   const int32_t* b_offsets = nullptr;
   const int32_t* b_vectors = nullptr;
   float* out = nullptr;
-  int64_t out_row = 0;
+  int64_t out_column = 0;
   int64_t rows = 0, columns = 0, vectors = 0;  // rows: a multiple of planar_height
 };
 
 // What happens to a displaced channel's gradient behind the product that makes it: dot[t] = sum over v of
 // g[v] * z[offsets[t] + v] for each of `taps` offsets; then, with `gated`, g[v] becomes zero where
-// z[gate + v] is not above zero, and `sum` what is left of it.
+// z[gate + v] is not above zero, and `sum` is that of what is left.
 struct PlanarTaps {
   static constexpr int kMost = 6;
   float* g = nullptr;
@@ -63,27 +63,17 @@ struct PlanarTaps {
   double dots[kMost] = {}, sum = 0;  // results
 };
 
-// y[v] = sum over t of weights[t] * x[offsets[t] + v], for runs of `lanes` pixels: run r reads from
-// x + x_runs[r], every pixel or, with stride 2, every second one, and writes at y + y_runs[r].
+// y[v] = sum over t of weights[t] * x[offsets[t] + v].
 struct PlanarSample {
   static constexpr int kMost = 4;
   const float* x = nullptr;
-  const int32_t* x_runs = nullptr;
+  const int32_t* x_vectors = nullptr;
   float* y = nullptr;
-  const int32_t* y_runs = nullptr;
-  int64_t runs = 0;
-  int stride = 1, taps = 0;
+  const int32_t* y_vectors = nullptr;
+  int64_t vectors = 0;
+  int taps = 0;
   int32_t offsets[kMost] = {};
   float weights[kMost] = {};
-};
-
-// The pixels of y's runs of 2 * lanes: x's, each with a zero behind it.
-struct PlanarSpread {
-  const float* x = nullptr;
-  const int32_t* x_runs = nullptr;
-  float* y = nullptr;
-  const int32_t* y_runs = nullptr;
-  int64_t runs = 0;
 };
 
 // Of a weight [outputs][inputs] with element (o, k) at weight[o * output_step + k * input_step]: as

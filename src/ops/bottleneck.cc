@@ -51,13 +51,16 @@ Shape shape_of(const Bottleneck& u) {
 
 // Whatever lies farther off than the map reads zeros alone.
 Tap tap(int64_t y, int64_t x, double weight, const Shape& s) {
-  return {std::clamp(y, -s.H, s.H), std::clamp(x, -s.W, s.W), static_cast<float>(weight)};
+  const int64_t most_y = s.stride * ((s.H + 1) / s.stride), most_x = s.stride * ((s.W + 1) / s.stride);
+  y = std::clamp(y, -most_y, most_y), x = std::clamp(x, -most_x, most_x);
+  if (s.stride == 1) return {0, y, x, static_cast<float>(weight)};
+  return {2 * (y & 1) + (x & 1), y >> 1, x >> 1, static_cast<float>(weight)};
 }
 
 void place_taps(const Bottleneck& u, bool learns, Work& work) {
   const Shape& s = work.shape;
   if (!u.displacement.defined()) {
-    work.taps.assign(s.hidden, {{0, 0, 0.25f}, {0, 1, 0.25f}, {1, 0, 0.25f}, {1, 1, 0.25f}});
+    work.taps.assign(s.hidden, {{0, 0, 0, 0.25f}, {1, 0, 0, 0.25f}, {2, 0, 0, 0.25f}, {3, 0, 0, 0.25f}});
     return;
   }
   const Size map{s.H, s.W};
@@ -84,7 +87,6 @@ void place_taps(const Bottleneck& u, bool learns, Work& work) {
 void normalise(const Shape& s, const float* x, const float* y, const std::vector<float>& a,
                const std::vector<float>& b, bool residual, float* out) {
   const int64_t pixels = s.H_out * s.W_out, channels = s.first + s.out;
-  const Planes plane(1, 1, pixels, 0, 0, 1);
   at::parallel_for(0, s.N, 1, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; ++n) {
       if (s.first > 0)
@@ -94,9 +96,9 @@ void normalise(const Shape& s, const float* x, const float* y, const std::vector
         const float* const from = y + (n * s.out + o) * pixels;
         float* const to = out + (n * channels + s.first + o) * pixels;
         if (residual) {
-          pack_plane(from, x + (n * s.channels + s.first + o) * pixels, plane, a[o], 1.0f, b[o], to);
+          combine(from, x + (n * s.channels + s.first + o) * pixels, pixels, a[o], 1.0f, b[o], to);
         } else {
-          pack_plane(from, plane, a[o], b[o], to);
+          combine(from, pixels, a[o], b[o], to);
         }
       }
     }
@@ -209,9 +211,9 @@ struct Function : torch::autograd::Function<Function> {
     const Tensor a = wide(tensors[5]) * r2, b = -a * r2 * dgamma2 / P_out,
                  c = -a * dbeta2 / P_out - b * mean2;
 
-    const Tensor part = at::empty({s.N, s.width, s.H, s.W}, x.options(), at::MemoryFormat::Contiguous);
-    const bottleneck::Gradients g = bottleneck::backward(
-        work, dz, y.const_data_ptr<float>(), floats(a), floats(b), floats(c), part.mutable_data_ptr<float>());
+    Tensor dx = at::empty_like(x);
+    const bottleneck::Gradients g = bottleneck::backward(work, dz, y.const_data_ptr<float>(), floats(a),
+                                                         floats(b), floats(c), dx.mutable_data_ptr<float>());
 
     const double P = static_cast<double>(s.N * s.H * s.W);
     const Tensor W = matrix(tensors[2]);
@@ -220,13 +222,11 @@ struct Function : torch::autograd::Function<Function> {
     const Tensor G = doubles(g.expand, {s.hidden, s.width}), sums = doubles(g.sums, {s.hidden});
     const Tensor dgamma1 = (W * G).sum(1) * r1;
     const Tensor dW = scale.unsqueeze(1) * (G - W.mm(saved.covariance) * (dgamma1 * r1).unsqueeze(1));
-    Tensor dx;
     if (context->needs_input_grad(1)) {
       const Tensor B = W.t().mm(W * (scale * dgamma1 * r1 / P).unsqueeze(1));
       const Tensor k = -(scale * sums / P).unsqueeze(0).mm(W).squeeze(0);
-      dx = at::empty_like(x);
-      bottleneck::finish_gradient(work, part.const_data_ptr<float>(), floats(-B), floats(k), dz,
-                                  saved.unit.residual, dx.mutable_data_ptr<float>());
+      bottleneck::finish_gradient(work, floats(-B), floats(k), dz, saved.unit.residual,
+                                  dx.mutable_data_ptr<float>());
     }
     Tensor du;
     if (!work.corners.empty()) {
@@ -242,7 +242,7 @@ struct Function : torch::autograd::Function<Function> {
             dgamma1.to(at::kFloat),
             sums.to(at::kFloat),
             du,
-            doubles(g.project, {s.out, s.hidden}).to(at::kFloat).view(tensors[4].sizes()),
+            doubles(g.project, {s.hidden, s.out}).t().to(at::kFloat).reshape(tensors[4].sizes()),
             dgamma2.to(at::kFloat),
             dbeta2.to(at::kFloat)};
   }

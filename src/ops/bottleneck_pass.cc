@@ -4,85 +4,32 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <atomic>
+#include <numeric>
 
 namespace fewshift::bottleneck {
 namespace {
 
 using Ending = PlanarProduct::Ending;
 
-constexpr int64_t kHiddenBytes = 256 * 1024;  // of hidden channels' planes, in the second cache
+constexpr int64_t kHiddenBytes = 160 * 1024;  // of hidden channels' planes, in the second cache
 constexpr int64_t kNarrowBytes = 96 * 1024;   // of one narrow map's planes, beside them
 constexpr int64_t kPixels = 1024;             // of a group of images: enough for long sums
+// Parts of a batch, each with sums of its own, which threads take as they come; so many whatever the number
+// of threads, for the same result.
+constexpr int64_t kParts = 8;
 
 int64_t round_up(int64_t value, int64_t unit) {
   return (value + unit - 1) / unit * unit;
 }
 
-// All that does not depend on the images.
-struct Plan {
-  explicit Plan(const Work& w)
-      : shape(w.shape),
-        kernels(fewshift::kernels()),
-        height(kernels.planar_height),
-        threads(std::min<int64_t>(at::get_num_threads(), w.shape.N)),
-        direct(shape.stride == 1 &&
-               std::all_of(w.taps.begin(), w.taps.end(), [](const Taps& t) { return t.size() == 1; })),
-        in_rows(round_up(shape.width, height)),
-        out_rows(round_up(shape.out, height)),
-        hidden_rows(round_up(shape.hidden, height)),
-        group(images_together(w.shape, threads)),
-        in(make_planes(w)),
-        small(group, shape.H_out, shape.W_out, 0, 0, kernels.lanes, true),
-        out(shape.stride == 1 ? in : small) {
-    const int64_t maps = direct ? 2 : 4;
-    const int64_t most =
-        std::max(kHiddenBytes / (maps * in.wide_floats * 4) / height * height, int64_t{height});
-    const int64_t chunks = (hidden_rows + most - 1) / most;
-    chunk = round_up((hidden_rows + chunks - 1) / chunks, height);
-  }
-
-  static int64_t images_together(const Shape& s, int64_t threads) {
-    const int64_t pixels = s.H * s.W, most = std::max(s.width, s.out) * pixels * 4;
-    const int64_t few = std::clamp<int64_t>(std::min(kPixels / pixels, kNarrowBytes / most), 1, s.N);
-    const int64_t groups = round_up((s.N + few - 1) / few, threads);  // alike for each thread
-    return (s.N + groups - 1) / groups;
-  }
-  Planes make_planes(const Work& w) const {
-    int64_t y = 0, x = 0;
-    auto look = [&](const Tap& tap) { y = std::max(y, std::abs(tap.y)), x = std::max(x, std::abs(tap.x)); };
-    for (const Taps& taps : w.taps) std::for_each(taps.begin(), taps.end(), look);
-    for (const auto& corners : w.corners) std::for_each(corners.begin(), corners.end(), look);
-    if (shape.stride == 2 && w.taps[0].size() == 4 && x == 1 && y == 1) {  // a pool's windows, or a shift's
-      const auto inside = [](const Tap& tap) { return tap.y >= 0 && tap.x >= 0; };
-      bool all = w.corners.empty() && shape.H % 2 == 0 && shape.W % 2 == 0;
-      for (const Taps& taps : w.taps) all &= std::all_of(taps.begin(), taps.end(), inside);
-      if (all) y = x = 0;
-    }
-    return Planes(group, shape.H, shape.W, y, x, kernels.lanes);
-  }
-
-  int64_t groups() const { return (shape.N + group - 1) / group; }
-  int64_t offset(const Tap& tap) const { return tap.y * in.pitch + tap.x; }
-
-  Shape shape;
-  const Kernels& kernels;
-  int height;
-  int64_t threads;
-  bool direct;  // shifts by whole pixels, stride 1: nothing stands between the hidden map and its readers
-  int64_t in_rows, out_rows, hidden_rows;  // channels, rounded up
-  int64_t group;                           // images
-  Planes in, small;
-  const Planes& out;
-  int64_t chunk = 0;  // hidden channels at a time
-};
-
-// f(thread, first group, last group + 1), a thread's share each.
-template <class F>
-void each_thread(const Plan& plan, F f) {
-  const int64_t groups = plan.groups();
-  at::parallel_for(0, plan.threads, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) f(t, t * groups / plan.threads, (t + 1) * groups / plan.threads);
-  });
+// Whatever lies in one call's caches: images of one part at a time.
+int64_t images_together(const Shape& s) {
+  const int64_t pixels = s.H * s.W, most = std::max(s.width, s.out) * pixels * 4;
+  const int64_t part = (s.N + kParts - 1) / kParts;
+  const int64_t few = std::clamp<int64_t>(std::min(kPixels / pixels, kNarrowBytes / most), 1, part);
+  const int64_t groups = (part + few - 1) / few;
+  return (part + groups - 1) / groups;
 }
 
 // Maps of a thread, zero at first.
@@ -107,46 +54,153 @@ class Memory {
   int64_t taken_ = 0;
 };
 
+// Calls f(walk, part, first image, last image + 1) for each part of the batch, a `Walk(args...)` each thread.
+// Every other time in the opposite order: what the walk before saw last is still in the cache.
+template <class Walk, class F, class... Args>
+void each_part(int64_t N, F f, const Args&... args) {
+  const int64_t parts = std::min(kParts, N), threads = std::min<int64_t>(at::get_num_threads(), parts);
+  static std::atomic<int64_t> walks{0};
+  const bool turned = walks++ % 2 == 1;
+  std::atomic<int64_t> next{0};
+  at::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      Walk walk(args...);
+      for (int64_t k; (k = next++) < parts;) {
+        const int64_t part = turned ? parts - 1 - k : k;
+        f(walk, part, part * N / parts, (part + 1) * N / parts);
+      }
+    }
+  });
+}
+
 std::vector<int32_t> strided(int64_t count, int64_t step) {
   std::vector<int32_t> offsets(count);
   for (int64_t k = 0; k < count; ++k) offsets[k] = static_cast<int32_t>(k * step);
   return offsets;
 }
 
-// Weights as the kernels read them, and offsets, for all hidden channels, chunk by chunk.
+// Hidden channels that are made together. Rows: channels rounded up to whole tiles, over all chunks.
+struct Chunk {
+  int64_t begin, count, row, rows, phase;
+};
+
+// All that does not depend on the images. Hidden channels are put in the order of the phase they read.
+struct Plan {
+  Plan(const Work& work, bool backward)
+      : w(work),
+        shape(w.shape),
+        kernels(fewshift::kernels()),
+        height(kernels.planar_height),
+        direct(std::all_of(w.taps.begin(), w.taps.end(), [](const Taps& t) { return t.size() == 1; })),
+        every_phase(shape.phases() > 1 && (!direct || (backward && (w.measures || !w.corners.empty())))),
+        in_rows(round_up(shape.width, height)),
+        out_rows(round_up(shape.out, height)),
+        grid(make_grid(w)) {
+    if (grid.wide_floats > (1 << 24))
+      throw std::bad_alloc();  // offsets are of 32 bits; the caller never comes here with such maps
+    for (int64_t phase = 0; phase < shape.phases(); ++phase)
+      masks.push_back(grid.masks(rows(phase), columns(phase)));
+    order.resize(shape.hidden);
+    std::iota(order.begin(), order.end(), 0);
+    if (direct) {
+      std::stable_sort(order.begin(), order.end(),
+                       [&](int64_t a, int64_t b) { return w.taps[a][0].phase < w.taps[b][0].phase; });
+    }
+    divide(backward);
+  }
+
+  Planes make_grid(const Work& w) const {
+    int64_t y = 0, x = 0;
+    auto look = [&](const Tap& tap) { y = std::max(y, std::abs(tap.y)), x = std::max(x, std::abs(tap.x)); };
+    for (const Taps& taps : w.taps) std::for_each(taps.begin(), taps.end(), look);
+    for (const auto& corners : w.corners) std::for_each(corners.begin(), corners.end(), look);
+    return Planes(images_together(shape), rows(0), columns(0), y, x, kernels.lanes);
+  }
+  // Of a phase.
+  int64_t rows(int64_t phase) const { return (shape.H + shape.stride - 1 - phase / 2) / shape.stride; }
+  int64_t columns(int64_t phase) const { return (shape.W + shape.stride - 1 - phase % 2) / shape.stride; }
+  Pixels pixels(int64_t phase) const { return {rows(phase), columns(phase), shape.W, shape.stride}; }
+  int64_t first_pixel(int64_t phase) const { return phase / 2 * shape.W + phase % 2; }
+  Pixels out_pixels() const { return {shape.H_out, shape.W_out, shape.W_out}; }
+
+  void divide(bool backward) {
+    const int64_t maps = (every_phase ? 4 : 1) + (backward) + (direct ? 0 : 1 + backward);
+    const int64_t most =
+        std::max(kHiddenBytes / (maps * grid.wide_floats * 4) / height * height, int64_t{height});
+    int64_t row = 0;
+    for (int64_t begin = 0; begin < shape.hidden;) {
+      int64_t end = begin;
+      while (end < shape.hidden && phase_of(end) == phase_of(begin)) ++end;
+      const int64_t parts = (round_up(end - begin, height) + most - 1) / most,
+                    each = round_up((end - begin + parts - 1) / parts, height);
+      for (; begin < end; begin += chunks.back().count) {
+        const int64_t count = std::min(each, end - begin);
+        chunks.push_back({begin, count, row, round_up(count, height), phase_of(begin)});
+        row += chunks.back().rows;
+        chunk = std::max(chunk, chunks.back().rows);
+      }
+    }
+    hidden_rows = row;
+  }
+  int64_t phase_of(int64_t m) const { return direct ? w.taps[order[m]][0].phase : 0; }
+
+  // From a channel's place in a chunk's maps to what a tap reads.
+  int32_t offset(const Tap& tap) const {
+    return static_cast<int32_t>((every_phase ? tap.phase * chunk * grid.wide_floats : 0) +
+                                tap.y * grid.pitch + tap.x);
+  }
+
+  const Work& w;
+  const Shape shape;
+  const Kernels& kernels;
+  const int height;
+  const bool direct;  // one pixel each: nothing stands between the hidden map and its readers
+  const bool every_phase;
+  const int64_t in_rows, out_rows;        // channels, rounded up to whole tiles
+  const Planes grid;                      // of a phase, and of the output
+  std::vector<std::vector<float>> masks;  // [phase]
+  std::vector<int64_t> order;             // [hidden] the channel that comes there
+  std::vector<Chunk> chunks;
+  int64_t chunk = 0, hidden_rows = 0;  // rows of the largest, and of all
+};
+
+// Weights as the kernels read them, chunk by chunk, and offsets.
 struct Packed {
-  Packed(const Work& w, const Plan& plan, bool backward) {
-    const Shape& s = plan.shape;
-    const int height = plan.height;
-    expand.resize(plan.hidden_rows * s.width);
-    pack_planar(w.expand.data(), s.hidden, s.width, s.width, 1, height, expand.data());
-    bias = w.bias;
-    bias.resize(plan.hidden_rows, 0.0f);
-    project.resize(plan.out_rows * s.hidden);
-    if (backward) {
-      expand_back.resize(plan.in_rows * s.hidden);
-      project_back.resize(plan.hidden_rows * s.out);
-      pack_planar(w.project.data(), s.hidden, s.out, 1, s.hidden, height, project_back.data());
+  Packed(const Plan& p, bool backward) {
+    const Shape& s = p.shape;
+    std::vector<float> rows(s.hidden * s.width), columns(s.out * s.hidden);
+    bias.resize(p.hidden_rows, 0.0f);
+    expand.resize(p.hidden_rows * s.width);
+    project.resize(p.out_rows * s.hidden);
+    if (backward) expand_back.resize(p.in_rows * s.hidden), project_back.resize(p.hidden_rows * s.out);
+    still.resize(p.hidden_rows), moved.resize(p.hidden_rows), back.resize(p.hidden_rows);
+    for (int64_t m = 0; m < s.hidden; ++m) {
+      const int64_t from = p.order[m];
+      std::copy_n(&p.w.expand[from * s.width], s.width, &rows[m * s.width]);
+      for (int64_t o = 0; o < s.out; ++o) columns[o * s.hidden + m] = p.w.project[o * s.hidden + from];
     }
-    for (int64_t m = 0; m < s.hidden; m += plan.chunk) {
-      const int64_t count = std::min(plan.chunk, s.hidden - m);
-      pack_planar(w.project.data() + m, s.out, count, s.hidden, 1, height, &project[plan.out_rows * m]);
-      if (backward)
-        pack_planar(w.expand.data() + m * s.width, s.width, count, 1, s.width, height,
-                    &expand_back[plan.in_rows * m]);
+    for (const Chunk& c : p.chunks) {
+      const float *const w1 = &rows[c.begin * s.width], *const w2 = &columns[c.begin];
+      pack_planar(w1, c.count, s.width, s.width, 1, p.height, &expand[c.row * s.width]);
+      pack_planar(w2, s.out, c.count, s.hidden, 1, p.height, &project[p.out_rows * c.begin]);
+      if (backward) {
+        pack_planar(w1, s.width, c.count, 1, s.width, p.height, &expand_back[p.in_rows * c.begin]);
+        pack_planar(w2, c.count, s.out, 1, s.hidden, p.height, &project_back[c.row * s.out]);
+      }
+      for (int64_t k = 0; k < c.rows; ++k) {
+        const auto place = static_cast<int32_t>(k * p.grid.wide_floats);
+        still[c.row + k] = moved[c.row + k] = back[c.row + k] = place;
+        if (k >= c.count) continue;
+        bias[c.row + k] = p.w.bias[p.order[c.begin + k]];
+        if (!p.direct) continue;
+        const Tap& tap = p.w.taps[p.order[c.begin + k]][0];
+        moved[c.row + k] = place + p.offset(tap);
+        back[c.row + k] = static_cast<int32_t>(place - tap.y * p.grid.pitch - tap.x);
+      }
     }
-    still = strided(plan.hidden_rows, plan.in.wide_floats);
-    moved = back = still;
-    for (int64_t m = 0; m < plan.hidden_rows; ++m) {
-      const int64_t place = m % plan.chunk * plan.in.wide_floats;
-      const int64_t offset = plan.direct && m < s.hidden ? plan.offset(w.taps[m][0]) : 0;
-      still[m] = static_cast<int32_t>(place);
-      moved[m] = static_cast<int32_t>(place + offset);
-      back[m] = static_cast<int32_t>(place - offset);
-    }
-    sampled = strided(plan.chunk, plan.out.narrow_floats);
-    inputs = strided(plan.in_rows, plan.in.narrow_floats);
-    outputs = strided(plan.out_rows, plan.out.narrow_floats);
+    sampled = strided(p.chunk, p.grid.narrow_floats);
+    inputs = strided(p.in_rows, p.grid.narrow_floats);
+    outputs = strided(p.out_rows, p.grid.narrow_floats);
   }
   AlignedFloats expand, expand_back, project, project_back;
   std::vector<float> bias;
@@ -154,338 +208,406 @@ struct Packed {
   std::vector<int32_t> sampled, inputs, outputs;
 };
 
+// Sums of a part of the batch.
+struct Sums {
+  std::vector<float> project, expand;          // [hidden][out_rows], [hidden][in_rows]
+  std::vector<double> sums, corners, removal;  // [hidden], [4][hidden], [hidden]
+};
+
 // One thread's walk over groups of images.
 class Walk {
  public:
-  Walk(const Work& work, const Plan& plan, const Packed* packed, bool backward)
-      : w_(work), p_(plan), packed_(packed), s_(plan.shape), memory_(floats(plan, packed, backward)) {
-    x_ = memory_.take(p_.in_rows * p_.in.narrow_floats);
-    if (!packed) return;
-    y_ = memory_.take(p_.out_rows * p_.out.narrow_floats);
-    a_ = memory_.take(p_.chunk * p_.in.wide_floats);
-    if (!p_.direct) z_ = memory_.take(p_.chunk * p_.out.narrow_floats);
-    if (!p_.direct) sample_places();
+  Walk(const Plan& plan, const Packed& packed, bool backward)
+      : p_(plan), packed_(packed), s_(plan.shape), g_(plan.grid), memory_(floats(plan, backward)) {
+    x_ = memory_.take(s_.phases() * p_.in_rows * g_.narrow_floats);
+    y_ = memory_.take(p_.out_rows * g_.narrow_floats);
+    a_ = memory_.take((p_.every_phase ? s_.phases() : 1) * p_.chunk * g_.wide_floats);
+    if (!p_.direct) z_ = memory_.take(p_.chunk * g_.narrow_floats);
     if (!backward) return;
-    dx_ = memory_.take(p_.in_rows * p_.in.narrow_floats);
-    g_ = memory_.take(p_.chunk * p_.in.wide_floats);
-    sums_ = memory_.take(p_.hidden_rows * p_.kernels.lanes);
-    if (p_.direct) return;
-    da_ = memory_.take(p_.chunk * p_.in.wide_floats);
-    if (s_.stride == 2) d_ = memory_.take(p_.chunk * p_.out.narrow_floats);
+    dx_ = memory_.take(s_.phases() * p_.in_rows * g_.narrow_floats);
+    dh_ = memory_.take(p_.chunk * g_.wide_floats);
+    lanes_ = memory_.take(p_.hidden_rows * p_.kernels.lanes);
+    if (!p_.direct) da_ = memory_.take(p_.chunk * g_.wide_floats);
   }
 
-  void start(int64_t group) {
-    first_ = group * p_.group;
-    images_ = std::min(p_.group, s_.N - first_);
-    in_vectors_ = images_ * p_.in.image_vectors;
-    out_vectors_ = images_ * p_.out.image_vectors;
+  void start(int64_t first, int64_t end) {
+    first_ = first, images_ = end - first;
+    vectors_ = images_ * g_.image_vectors;
+    for (int64_t n = 0; n < images_; ++n) {
+      for (int64_t phase = 0; phase < s_.phases(); ++phase) {
+        for (int64_t c = 0; c < s_.width; ++c)
+          pack_plane(
+              p_.w.x + ((first_ + n) * s_.channels + s_.first + c) * s_.H * s_.W + p_.first_pixel(phase),
+              p_.pixels(phase), g_, 1.0f, -p_.w.centre[c], input(phase, c) + n * g_.narrow_image);
+      }
+    }
+    std::fill_n(written_, 4, false);
   }
-  int64_t first() const { return first_; }
-  int64_t images() const { return images_; }
-  float* x() const { return x_; }
-  float* dx() const { return dx_; }
+  void start_backward(const float* dz, const float* y, const std::vector<float>& a,
+                      const std::vector<float>& b, const std::vector<float>& c) {
+    const int64_t pixels = s_.H_out * s_.W_out;
+    for (int64_t n = 0; n < images_; ++n) {
+      for (int64_t o = 0; o < s_.out; ++o) {
+        const int64_t image = first_ + n;
+        pack_plane(dz + (image * (s_.first + s_.out) + s_.first + o) * pixels,
+                   y + (image * s_.out + o) * pixels, p_.out_pixels(), g_, a[o], b[o], c[o],
+                   y_ + o * g_.narrow_floats + n * g_.narrow_image);
+      }
+    }
+  }
 
-  const float* input(int64_t n, int64_t c) const {
-    return w_.x + ((first_ + n) * s_.channels + s_.first + c) * s_.H * s_.W;
+  // y = project * what the spatial operator gives; then to the tensor.
+  void forward(float* y) {
+    for (const Chunk& chunk : p_.chunks) {
+      produce(chunk);
+      PlanarProduct product = reader(chunk);
+      product.weights = packed_.project.data() + p_.out_rows * chunk.begin;
+      product.adds = chunk.begin > 0;
+      product.y = y_, product.y_plane = g_.narrow_floats, product.y_vectors = g_.narrow.data();
+      product.outputs = p_.out_rows;
+      p_.kernels.planar_product(product);
+    }
+    const int64_t pixels = s_.H_out * s_.W_out;
+    for (int64_t n = 0; n < images_; ++n) {
+      for (int64_t o = 0; o < s_.out; ++o)
+        unpack_plane(y_ + o * g_.narrow_floats + n * g_.narrow_image, g_, p_.out_pixels(),
+                     y + ((first_ + n) * s_.out + o) * pixels);
+    }
   }
-  // x - centre; sums, if given, get what was written.
-  void pack_input(const float* centre, double* sums) {
+
+  // Adds to the sums, and writes dx.
+  void backward(Sums& sums, float* dx) {
+    for (const Chunk& chunk : p_.chunks) {
+      produce(chunk);
+      const PlanarProduct hidden = reader(chunk);
+      PlanarDots dots;
+      dots.a = y_, dots.a_plane = g_.narrow_floats, dots.a_vectors = g_.narrow.data();
+      dots.b = hidden.x, dots.b_offsets = hidden.x_offsets, dots.b_vectors = hidden.x_vectors;
+      dots.out = sums.project.data() + chunk.begin * p_.out_rows, dots.out_column = p_.out_rows;
+      dots.rows = p_.out_rows, dots.columns = chunk.count, dots.vectors = vectors_;
+      p_.kernels.planar_dots(dots);
+      if (p_.direct) {
+        shifted_gradient(chunk, sums);
+        descend(chunk, chunk.phase, dh_, packed_.back.data() + chunk.row, sums);
+        continue;
+      }
+      PlanarProduct gradient = gradient_product(chunk);
+      p_.kernels.planar_product(gradient);
+      if (!p_.w.corners.empty()) correlate(chunk, false, sums);
+      for (int64_t phase = 0; phase < s_.phases(); ++phase) {
+        unsample(chunk, phase, sums);
+        descend(chunk, phase, da_, packed_.still.data() + chunk.row, sums);
+      }
+    }
+    for (int64_t n = 0; n < images_; ++n) {
+      for (int64_t phase = 0; phase < s_.phases(); ++phase) {
+        if (!written_[phase]) std::fill_n(narrow(dx_, phase, 0), p_.in_rows * g_.narrow_floats, 0.0f);
+        for (int64_t c = 0; c < s_.width; ++c)
+          unpack_plane(
+              narrow(dx_, phase, c) + n * g_.narrow_image, g_, p_.pixels(phase),
+              dx + ((first_ + n) * s_.channels + s_.first + c) * s_.H * s_.W + p_.first_pixel(phase));
+      }
+    }
+  }
+
+  // Sums of the gradient before the ReLU, of the images since the last call.
+  void take_lanes(std::vector<double>& sums) {
+    const int lanes = p_.kernels.lanes;
+    for (const Chunk& chunk : p_.chunks) {
+      for (int64_t k = 0; k < chunk.count; ++k) {
+        for (int lane = 0; lane < lanes; ++lane)
+          sums[chunk.begin + k] += lanes_[(chunk.row + k) * lanes + lane];
+      }
+    }
+    std::fill_n(lanes_, p_.hidden_rows * lanes, 0.0f);
+  }
+
+ private:
+  static int64_t floats(const Plan& p, bool backward) {
+    const int64_t phases = p.shape.phases(), in = phases * p.in_rows * p.grid.narrow_floats,
+                  out = p.out_rows * p.grid.narrow_floats, wide = p.chunk * p.grid.wide_floats,
+                  sampled = p.direct ? 0 : p.chunk * p.grid.narrow_floats;
+    const int64_t forward = in + out + (p.every_phase ? phases : 1) * wide + sampled;
+    return forward + (backward ? in + (p.direct ? 1 : 2) * wide + p.hidden_rows * p.kernels.lanes : 0) + 256;
+  }
+
+  float* narrow(float* planes, int64_t phase, int64_t c) const {
+    return planes + (phase * p_.in_rows + c) * g_.narrow_floats;
+  }
+  float* input(int64_t phase, int64_t c) const { return narrow(x_, phase, c); }
+  // The hidden activation in a phase; whichever is there, where only one is.
+  float* hidden(int64_t phase) const { return a_ + (p_.every_phase ? phase * p_.chunk * g_.wide_floats : 0); }
+
+  // relu(expand), and, if sampled, what its readers see.
+  void produce(const Chunk& chunk) {
+    for (int64_t phase = 0; phase < s_.phases(); ++phase) {
+      if (!p_.every_phase && phase != chunk.phase) continue;
+      PlanarProduct product;
+      product.ending = Ending::kRelu;
+      product.x = input(phase, 0), product.x_offsets = packed_.inputs.data();
+      product.x_vectors = g_.narrow.data();
+      product.weights = packed_.expand.data() + chunk.row * s_.width;
+      product.bias = packed_.bias.data() + chunk.row;
+      product.y = hidden(phase), product.y_plane = g_.wide_floats, product.y_vectors = g_.wide.data();
+      product.masks = p_.masks[phase].empty() ? nullptr : p_.masks[phase].data();
+      product.inputs = s_.width, product.outputs = chunk.rows, product.vectors = vectors_;
+      p_.kernels.planar_product(product);
+    }
+    for (int64_t k = 0; !p_.direct && k < chunk.count; ++k) {
+      PlanarSample sample;
+      sample.x = a_ + k * g_.wide_floats, sample.x_vectors = g_.wide.data();
+      sample.y = z_ + k * g_.narrow_floats, sample.y_vectors = g_.narrow.data();
+      sample.vectors = vectors_;
+      for (const Tap& tap : taps(chunk, k)) {
+        sample.offsets[sample.taps] = p_.offset(tap);
+        sample.weights[sample.taps++] = tap.weight;
+      }
+      p_.kernels.planar_sample(sample);
+    }
+  }
+  const Taps& taps(const Chunk& chunk, int64_t k) const { return p_.w.taps[p_.order[chunk.begin + k]]; }
+
+  // A product's inputs: the chunk's channels behind the spatial operator.
+  PlanarProduct reader(const Chunk& chunk) const {
+    PlanarProduct product;
+    product.x = p_.direct ? a_ : z_;
+    product.x_offsets = p_.direct ? packed_.moved.data() + chunk.row : packed_.sampled.data();
+    product.x_vectors = p_.direct ? g_.wide.data() : g_.narrow.data();
+    product.inputs = chunk.count, product.vectors = vectors_;
+    return product;
+  }
+
+  // dh = project' * dy
+  PlanarProduct gradient_product(const Chunk& chunk) const {
+    PlanarProduct product;
+    product.x = y_, product.x_offsets = packed_.outputs.data(), product.x_vectors = g_.narrow.data();
+    product.weights = packed_.project_back.data() + chunk.row * s_.out;
+    product.inputs = s_.out, product.outputs = chunk.rows, product.vectors = vectors_;
+    product.y = dh_, product.y_plane = g_.wide_floats, product.y_vectors = g_.wide.data();
+    return product;
+  }
+
+  // dh, zero where the pixel it comes from is.
+  void shifted_gradient(const Chunk& chunk, Sums& sums) {
+    PlanarProduct product = gradient_product(chunk);
+    const bool learns = p_.w.measures || !p_.w.corners.empty();
+    if (!learns) {
+      product.ending = Ending::kMask;
+      product.gate = a_, product.gate_offsets = packed_.moved.data() + chunk.row;
+      product.gate_vectors = g_.wide.data();
+      product.sums = lanes_ + chunk.row * p_.kernels.lanes;
+    }
+    p_.kernels.planar_product(product);
+    if (learns) correlate(chunk, true, sums);
+  }
+
+  // What displacements learn from: correlations of dh with the hidden activation at their corners. Gated: dh
+  // becomes zero where the shifted activation is.
+  void correlate(const Chunk& chunk, bool gated, Sums& sums) {
+    const bool learns = !p_.w.corners.empty(), measures = p_.w.measures;
+    for (int64_t k = 0; k < chunk.count; ++k) {
+      const int64_t m = chunk.begin + k;
+      PlanarTaps t;
+      t.g = dh_ + k * g_.wide_floats, t.z = a_ + k * g_.wide_floats;
+      t.taps = measures ? 6 : 4;
+      for (int i = 0; learns && i < 4; ++i) t.offsets[i] = p_.offset(p_.w.corners[p_.order[m]][i]);
+      t.offsets[4] = 0;
+      t.offsets[5] = t.gate = p_.offset(taps(chunk, k)[0]);
+      t.gated = gated;
+      t.vectors = measures ? g_.image_vectors : vectors_;
+      for (int64_t v = 0; v < vectors_; v += t.vectors) {
+        t.g_vectors = t.z_vectors = g_.wide.data() + v;
+        p_.kernels.planar_taps(t);
+        for (int i = 0; learns && i < 4; ++i) sums.corners[i * s_.hidden + m] += t.dots[i];
+        if (measures) sums.removal[m] += (t.dots[4] - t.dots[5]) * (t.dots[4] - t.dots[5]);
+        if (gated) lanes_[(chunk.row + k) * p_.kernels.lanes] += static_cast<float>(t.sum);
+      }
+    }
+  }
+
+  // da: what of dh comes from a phase's hidden activation, zero where that is.
+  void unsample(const Chunk& chunk, int64_t phase, Sums&) {
+    for (int64_t k = 0; k < chunk.count; ++k) {
+      PlanarSample sample;
+      sample.x = dh_ + k * g_.wide_floats, sample.y = da_ + k * g_.wide_floats;
+      sample.x_vectors = sample.y_vectors = g_.wide.data(), sample.vectors = vectors_;
+      for (const Tap& tap : taps(chunk, k)) {
+        if (tap.phase != phase) continue;
+        sample.offsets[sample.taps] = static_cast<int32_t>(-tap.y * g_.pitch - tap.x);
+        sample.weights[sample.taps++] = tap.weight;
+      }
+      p_.kernels.planar_sample(sample);
+      PlanarTaps gate;
+      gate.g = sample.y, gate.z = hidden(phase) + k * g_.wide_floats;
+      gate.g_vectors = gate.z_vectors = g_.wide.data(), gate.vectors = vectors_, gate.gated = true;
+      p_.kernels.planar_taps(gate);
+      lanes_[(chunk.row + k) * p_.kernels.lanes] += static_cast<float>(gate.sum);
+    }
+  }
+
+  // From the gradient before the ReLU to that of the expand's weights and of x.
+  void descend(const Chunk& chunk, int64_t phase, const float* gradient, const int32_t* offsets, Sums& sums) {
+    PlanarDots dots;
+    dots.a = input(phase, 0), dots.a_plane = g_.narrow_floats, dots.a_vectors = g_.narrow.data();
+    dots.b = gradient, dots.b_offsets = offsets, dots.b_vectors = g_.wide.data();
+    dots.out = sums.expand.data() + chunk.begin * p_.in_rows, dots.out_column = p_.in_rows;
+    dots.rows = p_.in_rows, dots.columns = chunk.count, dots.vectors = vectors_;
+    p_.kernels.planar_dots(dots);
+    PlanarProduct product;
+    product.x = gradient, product.x_offsets = offsets, product.x_vectors = g_.wide.data();
+    product.weights = packed_.expand_back.data() + p_.in_rows * chunk.begin;
+    product.adds = written_[phase];
+    product.y = narrow(dx_, phase, 0), product.y_plane = g_.narrow_floats,
+    product.y_vectors = g_.narrow.data();
+    product.inputs = chunk.count, product.outputs = p_.in_rows, product.vectors = vectors_;
+    p_.kernels.planar_product(product);
+    written_[phase] = true;
+  }
+
+  const Plan& p_;
+  const Packed& packed_;
+  const Shape& s_;
+  const Planes& g_;
+  Memory memory_;
+  // Of all channels: x less its centre, y or its gradient, dx. Of a chunk's: the hidden activation, what is
+  // sampled from it, the gradients of that and of the activation. Sums of the latter, lane by lane.
+  float *x_ = nullptr, *y_ = nullptr, *dx_ = nullptr, *a_ = nullptr, *z_ = nullptr, *dh_ = nullptr,
+        *da_ = nullptr, *lanes_ = nullptr;
+  bool written_[4] = {};
+  int64_t first_ = 0, images_ = 0, vectors_ = 0;
+};
+
+// x's channels alone, as planes: for the walks that do not see the hidden activation.
+class Inputs {
+ public:
+  explicit Inputs(const Work& work)
+      : w_(work),
+        s_(work.shape),
+        kernels_(fewshift::kernels()),
+        rows(round_up(s_.width, kernels_.planar_height)),
+        planes(images_together(s_), s_.H, s_.W, 0, 0, kernels_.lanes),
+        memory_(2 * rows * planes.narrow_floats + 64),
+        x_(memory_.take(rows * planes.narrow_floats)),
+        dx(memory_.take(rows * planes.narrow_floats)),
+        offsets_(strided(rows, planes.narrow_floats)) {}
+
+  void start(int64_t first, int64_t end, const float* centre, double* sums) {
+    first_ = first, images_ = end - first;
     for (int64_t n = 0; n < images_; ++n) {
       for (int64_t c = 0; c < s_.width; ++c) {
-        const double sum = pack_plane(input(n, c), p_.in, 1.0f, -centre[c],
-                                      x_ + c * p_.in.narrow_floats + n * p_.in.narrow_image);
+        const double sum = pack_plane(w_.x + ((first_ + n) * s_.channels + s_.first + c) * s_.H * s_.W,
+                                      pixels(), planes, 1.0f, -centre[c], x_ + place(n, c));
         if (sums) sums[c] += sum;
       }
     }
   }
-  void pack_output(const float* dz, const float* y, const std::vector<float>& a, const std::vector<float>& b,
-                   const std::vector<float>& c) {
-    for (int64_t n = 0; n < images_; ++n) {
-      for (int64_t o = 0; o < s_.out; ++o) {
-        const int64_t image = first_ + n, pixels = s_.H_out * s_.W_out;
-        pack_plane(dz + (image * (s_.first + s_.out) + s_.first + o) * pixels,
-                   y + (image * s_.out + o) * pixels, p_.out, a[o], b[o], c[o],
-                   y_ + o * p_.out.narrow_floats + n * p_.out.narrow_image);
-      }
-    }
-  }
-  void unpack(const float* planes, const Planes& layout, int64_t channels, float* to) const {
-    const int64_t pixels = layout.height * layout.width;
-    for (int64_t n = 0; n < images_; ++n) {
-      for (int64_t c = 0; c < channels; ++c)
-        unpack_plane(planes + c * layout.narrow_floats + n * layout.narrow_image, layout,
-                     to + ((first_ + n) * channels + c) * pixels);
-    }
-  }
+  Pixels pixels() const { return {s_.H, s_.W, s_.W}; }
+  int64_t place(int64_t n, int64_t c) const { return c * planes.narrow_floats + n * planes.narrow_image; }
 
-  // covariance[i * in_rows + j] += for j from i's row of tiles on.
-  void gram(float* sums) const {
-    for (int64_t i = 0; i < p_.in_rows; i += p_.height) {
+  // products[j * rows + i] += for j from i's tile on.
+  void add_products(float* products) const {
+    for (int64_t i = 0; i < rows; i += kernels_.planar_height) {
       PlanarDots dots;
-      dots.a = x_ + i * p_.in.narrow_floats, dots.a_plane = p_.in.narrow_floats;
-      dots.a_vectors = dots.b_vectors = p_.in.narrow.data();
-      const std::vector<int32_t> offsets = strided(p_.in_rows, p_.in.narrow_floats);
-      dots.b = x_, dots.b_offsets = offsets.data() + i;
-      dots.out = sums + i * p_.in_rows + i, dots.out_row = p_.in_rows;
-      dots.rows = p_.height, dots.columns = s_.width - i, dots.vectors = in_vectors_;
-      p_.kernels.planar_dots(dots);
+      dots.a = x_ + i * planes.narrow_floats, dots.a_plane = planes.narrow_floats;
+      dots.b = x_, dots.b_offsets = offsets_.data() + i;
+      dots.a_vectors = dots.b_vectors = planes.narrow.data();
+      dots.out = products + i * rows + i, dots.out_column = rows;
+      dots.rows = kernels_.planar_height, dots.columns = s_.width - i;
+      dots.vectors = images_ * planes.image_vectors;
+      kernels_.planar_dots(dots);
     }
   }
-
-  // Of hidden channels [m, m + chunk): relu(expand), and, if sampled, what its readers see.
-  void produce(int64_t m) {
-    m_ = m;
-    count_ = std::min(p_.chunk, s_.hidden - m);
+  // dx += weights * x, packed.
+  void correct(const float* weights) const {
     PlanarProduct product;
-    product.ending = Ending::kRelu;
-    product.x = x_, product.x_offsets = packed_->inputs.data(), product.x_vectors = p_.in.narrow.data();
-    product.weights = packed_->expand.data() + m * s_.width, product.bias = packed_->bias.data() + m;
-    product.y = a_, product.y_plane = p_.in.wide_floats, product.y_vectors = p_.in.wide.data();
-    product.masks = p_.in.masks.empty() ? nullptr : p_.in.masks.data();
-    product.inputs = s_.width, product.outputs = round_up(count_, p_.height), product.vectors = in_vectors_;
-    p_.kernels.planar_product(product);
-    if (p_.direct) return;
-    for (int64_t k = 0; k < count_; ++k) {
-      PlanarSample sample;
-      sample.x = a_ + k * p_.in.wide_floats, sample.x_runs = x_runs_.data();
-      sample.y = z_ + k * p_.out.narrow_floats, sample.y_runs = y_runs_.data();
-      sample.runs = images_ * image_runs_;
-      sample.stride = static_cast<int>(s_.stride);
-      fill(sample, w_.taps[m + k], 1);
-      p_.kernels.planar_sample(sample);
-    }
-  }
-
-  // y += project * what the spatial operator gives.
-  void project() const {
-    PlanarProduct product;
-    product.x = p_.direct ? a_ : z_;
-    product.x_offsets = p_.direct ? packed_->moved.data() + m_ : packed_->sampled.data();
-    product.x_vectors = p_.direct ? p_.in.wide.data() : p_.out.narrow.data();
-    product.weights = packed_->project.data() + p_.out_rows * m_;
-    product.adds = m_ > 0;
-    product.y = y_, product.y_plane = p_.out.narrow_floats, product.y_vectors = p_.out.narrow.data();
-    product.inputs = count_, product.outputs = p_.out_rows, product.vectors = out_vectors_;
-    p_.kernels.planar_product(product);
-  }
-
-  const float* output() const { return y_; }
-
-  // The chunk's gradients, from dy and the hidden activation.
-  void differentiate(float* project, float* expand, double* corners, double* removal) {
-    PlanarDots dots;
-    dots.a = y_, dots.a_plane = p_.out.narrow_floats, dots.a_vectors = p_.out.narrow.data();
-    dots.b = p_.direct ? a_ : z_;
-    dots.b_offsets = p_.direct ? packed_->moved.data() + m_ : packed_->sampled.data();
-    dots.b_vectors = p_.direct ? p_.in.wide.data() : p_.out.narrow.data();
-    dots.out = project + m_, dots.out_row = p_.hidden_rows;
-    dots.rows = p_.out_rows, dots.columns = count_, dots.vectors = out_vectors_;
-    p_.kernels.planar_dots(dots);
-
-    const float* gradient =
-        p_.direct ? shifted_gradient(corners, removal) : sampled_gradient(corners, removal);
-    const int32_t* offsets = (p_.direct ? packed_->back : packed_->still).data() + m_;
-
-    dots.a = x_, dots.a_plane = p_.in.narrow_floats, dots.a_vectors = p_.in.narrow.data();
-    dots.b = gradient, dots.b_offsets = offsets, dots.b_vectors = p_.in.wide.data();
-    dots.out = expand + m_, dots.rows = p_.in_rows, dots.vectors = in_vectors_;
-    p_.kernels.planar_dots(dots);
-
-    PlanarProduct product;
-    product.x = gradient, product.x_offsets = offsets, product.x_vectors = p_.in.wide.data();
-    product.weights = packed_->expand_back.data() + p_.in_rows * m_;
-    product.adds = m_ > 0;
-    product.y = dx_, product.y_plane = p_.in.narrow_floats, product.y_vectors = p_.in.narrow.data();
-    product.inputs = count_, product.outputs = p_.in_rows, product.vectors = in_vectors_;
-    p_.kernels.planar_product(product);
-  }
-
-  // dx += correction * x.
-  void correct(const float* packed, const int32_t* inputs) const {
-    PlanarProduct product;
-    product.x = x_, product.x_offsets = inputs, product.x_vectors = p_.in.narrow.data();
-    product.weights = packed, product.adds = true;
-    product.y = dx_, product.y_plane = p_.in.narrow_floats, product.y_vectors = p_.in.narrow.data();
-    product.inputs = s_.width, product.outputs = p_.in_rows, product.vectors = in_vectors_;
-    p_.kernels.planar_product(product);
-  }
-  void take_dx() { dx_ = memory_.take(p_.in_rows * p_.in.narrow_floats); }
-
-  void add_sums(double* sums) const {
-    for (int64_t m = 0; m < s_.hidden; ++m) {
-      for (int lane = 0; lane < p_.kernels.lanes; ++lane) sums[m] += sums_[m * p_.kernels.lanes + lane];
-    }
+    product.x = x_, product.x_offsets = offsets_.data(), product.weights = weights, product.adds = true;
+    product.y = dx, product.y_plane = planes.narrow_floats;
+    product.x_vectors = product.y_vectors = planes.narrow.data();
+    product.inputs = s_.width, product.outputs = rows, product.vectors = images_ * planes.image_vectors;
+    kernels_.planar_product(product);
   }
 
  private:
-  static int64_t floats(const Plan& p, const Packed* packed, bool backward) {
-    const int64_t in = p.in_rows * p.in.narrow_floats, out = p.out_rows * p.out.narrow_floats,
-                  wide = p.chunk * p.in.wide_floats, small = p.direct ? 0 : p.chunk * p.out.narrow_floats;
-    if (!packed) return 2 * in + 64;
-    if (!backward) return in + out + wide + small + 128;
-    return 2 * in + out + (p.direct ? 2 : 3) * wide + 2 * small + p.hidden_rows * p.kernels.lanes + 256;
-  }
-
-  void sample_places() {
-    const int lanes = p_.kernels.lanes;
-    const int64_t runs = (s_.W_out + lanes - 1) / lanes;
-    image_runs_ = s_.H_out * runs;
-    for (int64_t n = 0; n < p_.group; ++n) {
-      for (int64_t i = 0; i < s_.H_out; ++i) {
-        for (int64_t r = 0; r < runs; ++r) {
-          x_runs_.push_back(static_cast<int32_t>(p_.in.origin + n * p_.in.wide_image +
-                                                 s_.stride * (i * p_.in.pitch + r * lanes)));
-          y_runs_.push_back(
-              static_cast<int32_t>(n * p_.out.narrow_image + i * p_.out.narrow_row + r * lanes));
-        }
-      }
-    }
-  }
-
-  void fill(PlanarSample& sample, const Taps& taps, int sign) const {
-    sample.taps = static_cast<int>(taps.size());
-    for (size_t t = 0; t < taps.size(); ++t) {
-      sample.offsets[t] = static_cast<int32_t>(sign * p_.offset(taps[t]));
-      sample.weights[t] = taps[t].weight;
-    }
-  }
-
-  // The product that makes the gradient at the spatial operator's output, up to where it goes.
-  PlanarProduct gradient_product(int64_t vectors) const {
-    PlanarProduct product;
-    product.x = y_, product.x_offsets = packed_->outputs.data(), product.x_vectors = p_.out.narrow.data();
-    product.weights = packed_->project_back.data() + m_ * s_.out;
-    product.inputs = s_.out, product.outputs = round_up(count_, p_.height), product.vectors = vectors;
-    product.y = g_, product.y_plane = p_.in.wide_floats, product.y_vectors = p_.in.wide.data();
-    return product;
-  }
-
-  // Correlations of the gradient g_ with the hidden activation; a gate, if there is one, by the shift.
-  void correlate(double* corners, double* removal, bool gated) {
-    for (int64_t k = 0; k < count_; ++k) {
-      const int64_t m = m_ + k;
-      PlanarTaps taps;
-      taps.z = a_ + k * p_.in.wide_floats;
-      taps.taps = removal ? 6 : corners ? 4 : 0;
-      for (int t = 0; corners && t < 4; ++t)
-        taps.offsets[t] = static_cast<int32_t>(p_.offset(w_.corners[m][t]));
-      const int32_t shift = static_cast<int32_t>(p_.offset(w_.taps[m][0]));
-      taps.offsets[5] = shift;
-      taps.gated = gated, taps.gate = shift;
-      const int64_t each = removal ? p_.in.image_vectors : in_vectors_;
-      for (int64_t v = 0; v < in_vectors_; v += each) {
-        taps.g = g_ + k * p_.in.wide_floats, taps.g_vectors = p_.in.wide.data() + v;
-        taps.z_vectors = p_.in.wide.data() + v, taps.vectors = each;
-        p_.kernels.planar_taps(taps);
-        for (int t = 0; corners && t < 4; ++t) corners[t * s_.hidden + m] += taps.dots[t];
-        if (removal) removal[m] += (taps.dots[4] - taps.dots[5]) * (taps.dots[4] - taps.dots[5]);
-        if (gated) sums_[m * p_.kernels.lanes] += static_cast<float>(taps.sum);
-      }
-    }
-  }
-
-  const float* shifted_gradient(double* corners, double* removal) {
-    PlanarProduct product = gradient_product(in_vectors_);
-    if (!corners && !removal) {
-      product.ending = Ending::kMask;
-      product.gate = a_, product.gate_offsets = packed_->moved.data() + m_;
-      product.gate_vectors = p_.in.wide.data();
-      product.sums = sums_ + m_ * p_.kernels.lanes;
-    }
-    p_.kernels.planar_product(product);
-    if (corners || removal) correlate(corners, removal, true);
-    return g_;
-  }
-
-  const float* sampled_gradient(double* corners, double* removal) {
-    PlanarProduct product = gradient_product(out_vectors_);
-    if (s_.stride == 2) {
-      product.y = d_, product.y_plane = p_.out.narrow_floats, product.y_vectors = p_.out.narrow.data();
-    }
-    p_.kernels.planar_product(product);
-    for (int64_t k = 0; s_.stride == 2 && k < count_; ++k) {
-      PlanarSpread spread;
-      spread.x = d_ + k * p_.out.narrow_floats, spread.x_runs = y_runs_.data();
-      spread.y = g_ + k * p_.in.wide_floats, spread.y_runs = x_runs_.data();
-      spread.runs = images_ * image_runs_;
-      p_.kernels.planar_spread(spread);
-    }
-    if (corners || removal) correlate(corners, removal, false);
-    for (int64_t k = 0; k < count_; ++k) {
-      PlanarSample sample;
-      sample.x = g_ + k * p_.in.wide_floats, sample.x_runs = p_.in.wide.data();
-      sample.y = da_ + k * p_.in.wide_floats, sample.y_runs = p_.in.wide.data();
-      sample.runs = in_vectors_;
-      fill(sample, w_.taps[m_ + k], -1);
-      p_.kernels.planar_sample(sample);
-      PlanarTaps gate;
-      gate.g = sample.y, gate.z = a_ + k * p_.in.wide_floats;
-      gate.g_vectors = gate.z_vectors = p_.in.wide.data();
-      gate.vectors = in_vectors_, gate.gated = true;
-      p_.kernels.planar_taps(gate);
-      sums_[(m_ + k) * p_.kernels.lanes] += static_cast<float>(gate.sum);
-    }
-    return da_;
-  }
-
   const Work& w_;
-  const Plan& p_;
-  const Packed* packed_;
   const Shape& s_;
+  const Kernels& kernels_;
+
+ public:
+  const int64_t rows;
+  const Planes planes;
+
+ private:
   Memory memory_;
-  float *x_ = nullptr, *y_ = nullptr, *a_ = nullptr, *z_ = nullptr, *dx_ = nullptr, *g_ = nullptr,
-        *sums_ = nullptr, *da_ = nullptr, *d_ = nullptr;
-  std::vector<int32_t> x_runs_, y_runs_;  // from the hidden map to what its readers see
-  int64_t image_runs_ = 0;
-  int64_t first_ = 0, images_ = 0, in_vectors_ = 0, out_vectors_ = 0;
-  int64_t m_ = 0, count_ = 0;
+  float* const x_;
+
+ public:
+  float* const dx;
+
+ private:
+  const std::vector<int32_t> offsets_;
+  int64_t first_ = 0, images_ = 0;
 };
 
-// [rows][row] of floats from each thread, summed in the threads' order into [rows][columns].
-std::vector<double> total(const std::vector<std::vector<float>>& parts, int64_t rows, int64_t columns,
-                          int64_t row, bool transposed) {
-  std::vector<double> sum(rows * columns, 0.0);
-  for (const auto& part : parts) {
-    for (int64_t i = 0; i < rows; ++i) {
-      for (int64_t j = 0; j < columns; ++j)
-        sum[transposed ? j * rows + i : i * columns + j] += part[i * row + j];
-    }
-  }
-  return sum;
+// Calls f(first, end) for the groups of images from `begin` to `end`.
+template <class F>
+void each_group(int64_t begin, int64_t end, int64_t group, F f) {
+  for (int64_t n = begin; n < end; n += group) f(n, std::min(n + group, end));
 }
 
-void add(std::vector<double>& to, const std::vector<double>& more) {
-  for (size_t k = 0; k < to.size(); ++k) to[k] += more[k];
+// [hidden][rows] of the parts, added up in the parts' order, as [hidden][count], in the order of the
+// channels.
+std::vector<double> total(const std::vector<Sums>& parts, std::vector<float> Sums::*which, int64_t rows,
+                          int64_t count, const std::vector<int64_t>& order) {
+  std::vector<double> sum((parts[0].*which).size(), 0.0), result(order.size() * count);
+  for (const Sums& part : parts) {
+    for (size_t k = 0; k < sum.size(); ++k) sum[k] += (part.*which)[k];
+  }
+  for (size_t m = 0; m < order.size(); ++m) std::copy_n(&sum[m * rows], count, &result[order[m] * count]);
+  return result;
+}
+std::vector<double> total(const std::vector<Sums>& parts, std::vector<double> Sums::*which,
+                          const std::vector<int64_t>& order) {
+  const auto hidden = static_cast<int64_t>(order.size());
+  std::vector<double> result((parts[0].*which).size(), 0.0);
+  for (const Sums& part : parts) {
+    for (size_t k = 0; k < result.size(); ++k)
+      result[static_cast<int64_t>(k) / hidden * hidden + order[static_cast<int64_t>(k) % hidden]] +=
+          (part.*which)[k];
+  }
+  return result;
 }
 
 }  // namespace
 
 void input_moments(const Work& work, std::vector<double>& mean, std::vector<double>& covariance) {
-  const Plan plan(work);
-  const Shape& s = plan.shape;
-  const int64_t C = s.width, rows = plan.in_rows, pixels = s.H * s.W;
+  const Shape& s = work.shape;
+  const int64_t C = s.width, pixels = s.H * s.W, rows = round_up(C, fewshift::kernels().planar_height);
   std::vector<float> pivot(C);  // near the mean, so that squares lose nothing
   for (int64_t c = 0; c < C; ++c) {
     Moments first;
     first.add(work.x + (s.first + c) * pixels, pixels);
     pivot[c] = static_cast<float>(first.mean);
   }
-  std::vector<std::vector<double>> sums(plan.threads, std::vector<double>(C)),
-      products(plan.threads, std::vector<double>(rows * rows));
-  each_thread(plan, [&](int64_t t, int64_t begin, int64_t end) {
-    Walk walk(work, plan, nullptr, false);
-    std::vector<float> some(rows * rows);
-    for (int64_t g = begin; g < end; ++g) {
-      walk.start(g);
-      walk.pack_input(pivot.data(), sums[t].data());
-      std::fill(some.begin(), some.end(), 0.0f);
-      walk.gram(some.data());
-      for (int64_t k = 0; k < rows * rows; ++k) products[t][k] += some[k];
-    }
-  });
+  std::vector<std::vector<double>> sums(kParts, std::vector<double>(C)),
+      products(kParts, std::vector<double>(rows * rows));
+  each_part<Inputs>(
+      s.N,
+      [&](Inputs& inputs, int64_t part, int64_t begin, int64_t end) {
+        std::vector<float> some(rows * rows);
+        each_group(begin, end, inputs.planes.images, [&](int64_t first, int64_t last) {
+          inputs.start(first, last, pivot.data(), sums[part].data());
+          std::fill(some.begin(), some.end(), 0.0f);
+          inputs.add_products(some.data());
+          for (int64_t k = 0; k < rows * rows; ++k) products[part][k] += some[k];
+        });
+      },
+      work);
   const double P = static_cast<double>(s.N * pixels);
   std::vector<double> off(C);
-  for (int64_t t = 1; t < plan.threads; ++t) add(sums[0], sums[t]), add(products[0], products[t]);
+  for (int64_t t = 1; t < kParts; ++t) {
+    for (int64_t c = 0; c < C; ++c) sums[0][c] += sums[t][c];
+    for (int64_t k = 0; k < rows * rows; ++k) products[0][k] += products[t][k];
+  }
   mean.resize(C);
   for (int64_t c = 0; c < C; ++c) {
     off[c] = sums[0][c] / P;
@@ -494,33 +616,29 @@ void input_moments(const Work& work, std::vector<double>& mean, std::vector<doub
   covariance.resize(C * C);
   for (int64_t i = 0; i < C; ++i) {
     for (int64_t j = i; j < C; ++j)
-      covariance[i * C + j] = covariance[j * C + i] = products[0][i * rows + j] / P - off[i] * off[j];
+      covariance[i * C + j] = covariance[j * C + i] = products[0][j * rows + i] / P - off[i] * off[j];
   }
 }
 
 std::vector<Moments> forward(const Work& work, float* y) {
-  const Plan plan(work);
-  const Packed packed(work, plan, false);
+  const Plan plan(work, false);
+  const Packed packed(plan, false);
   const Shape& s = plan.shape;
   const int64_t pixels = s.H_out * s.W_out;
-  std::vector<std::vector<Moments>> moments(plan.threads, std::vector<Moments>(s.out));
-  each_thread(plan, [&](int64_t t, int64_t begin, int64_t end) {
-    Walk walk(work, plan, &packed, false);
-    for (int64_t g = begin; g < end; ++g) {
-      walk.start(g);
-      walk.pack_input(work.centre.data(), nullptr);
-      for (int64_t m = 0; m < s.hidden; m += plan.chunk) {
-        walk.produce(m);
-        walk.project();
-      }
-      walk.unpack(walk.output(), plan.out, s.out, y);
-      for (int64_t n = 0; n < walk.images(); ++n) {
-        for (int64_t o = 0; o < s.out; ++o)
-          moments[t][o].add(y + ((walk.first() + n) * s.out + o) * pixels, pixels);
-      }
-    }
-  });
-  for (int64_t t = 1; t < plan.threads; ++t) {
+  std::vector<std::vector<Moments>> moments(kParts, std::vector<Moments>(s.out));
+  each_part<Walk>(
+      s.N,
+      [&](Walk& walk, int64_t part, int64_t begin, int64_t end) {
+        each_group(begin, end, plan.grid.images, [&](int64_t first, int64_t last) {
+          walk.start(first, last);
+          walk.forward(y);
+          for (int64_t n = first; n < last; ++n) {
+            for (int64_t o = 0; o < s.out; ++o) moments[part][o].add(y + (n * s.out + o) * pixels, pixels);
+          }
+        });
+      },
+      plan, packed, false);
+  for (int64_t t = 1; t < kParts; ++t) {
     for (int64_t o = 0; o < s.out; ++o) moments[0][o].add(moments[t][o]);
   }
   return moments[0];
@@ -528,75 +646,65 @@ std::vector<Moments> forward(const Work& work, float* y) {
 
 Gradients backward(const Work& work, const float* dz, const float* y, const std::vector<float>& a,
                    const std::vector<float>& b, const std::vector<float>& c, float* dx) {
-  const Plan plan(work);
-  const Packed packed(work, plan, true);
+  const Plan plan(work, true);
+  const Packed packed(plan, true);
   const Shape& s = plan.shape;
-  const bool learns = !work.corners.empty();
-  const int64_t threads = plan.threads, row = plan.hidden_rows;
-  std::vector<std::vector<float>> project(threads), expand(threads);
-  std::vector<std::vector<double>> sums(threads, std::vector<double>(s.hidden)),
-      corners(threads, std::vector<double>(learns ? 4 * s.hidden : 0)),
-      removal(threads, std::vector<double>(work.measures ? s.hidden : 0));
-  each_thread(plan, [&](int64_t t, int64_t begin, int64_t end) {
-    project[t].resize(plan.out_rows * row);
-    expand[t].resize(plan.in_rows * row);
-    Walk walk(work, plan, &packed, true);
-    for (int64_t g = begin; g < end; ++g) {
-      walk.start(g);
-      walk.pack_input(work.centre.data(), nullptr);
-      walk.pack_output(dz, y, a, b, c);
-      for (int64_t m = 0; m < s.hidden; m += plan.chunk) {
-        walk.produce(m);
-        walk.differentiate(project[t].data(), expand[t].data(), learns ? corners[t].data() : nullptr,
-                           work.measures ? removal[t].data() : nullptr);
-      }
-      walk.unpack(walk.dx(), plan.in, s.width, dx);
-    }
-    walk.add_sums(sums[t].data());
-  });
-  for (int64_t t = 1; t < threads; ++t) {
-    add(sums[0], sums[t]), add(corners[0], corners[t]), add(removal[0], removal[t]);
+  std::vector<Sums> parts(std::min(kParts, s.N));
+  for (Sums& sums : parts) {
+    sums.project.resize(plan.out_rows * s.hidden), sums.expand.resize(plan.in_rows * s.hidden);
+    sums.sums.resize(s.hidden), sums.corners.resize(work.corners.empty() ? 0 : 4 * s.hidden);
+    sums.removal.resize(work.measures ? s.hidden : 0);
   }
-  return {total(project, s.out, s.hidden, row, false), total(expand, s.width, s.hidden, row, true), sums[0],
-          corners[0], removal[0]};
+  each_part<Walk>(
+      s.N,
+      [&](Walk& walk, int64_t part, int64_t begin, int64_t end) {
+        each_group(begin, end, plan.grid.images, [&](int64_t first, int64_t last) {
+          walk.start(first, last);
+          walk.start_backward(dz, y, a, b, c);
+          walk.backward(parts[part], dx);
+        });
+        walk.take_lanes(parts[part].sums);
+      },
+      plan, packed, true);
+  return {total(parts, &Sums::project, plan.out_rows, s.out, plan.order),
+          total(parts, &Sums::expand, plan.in_rows, s.width, plan.order),
+          total(parts, &Sums::sums, plan.order), total(parts, &Sums::corners, plan.order),
+          total(parts, &Sums::removal, plan.order)};
 }
 
-void finish_gradient(const Work& work, const float* part, const std::vector<float>& correction,
-                     const std::vector<float>& bias, const float* dz, bool residual, float* dx) {
-  const Plan plan(work);
-  const Shape& s = plan.shape;
+void finish_gradient(const Work& work, const std::vector<float>& correction, const std::vector<float>& bias,
+                     const float* dz, bool residual, float* dx) {
+  const Shape& s = work.shape;
   const int64_t C = s.width, pixels = s.H * s.W;
-  AlignedFloats packed(plan.in_rows * C);
-  pack_planar(correction.data(), C, C, C, 1, plan.height, packed.data());
-  const std::vector<int32_t> inputs = strided(plan.in_rows, plan.in.narrow_floats);
-  each_thread(plan, [&](int64_t, int64_t begin, int64_t end) {
-    Walk walk(work, plan, nullptr, false);
-    walk.take_dx();
-    for (int64_t g = begin; g < end; ++g) {
-      walk.start(g);
-      walk.pack_input(work.centre.data(), nullptr);
-      for (int64_t n = 0; n < walk.images(); ++n) {
-        for (int64_t c = 0; c < C; ++c) {
-          float* const to = walk.dx() + c * plan.in.narrow_floats + n * plan.in.narrow_image;
-          const float* const from = part + ((walk.first() + n) * C + c) * pixels;
-          const float* const more = dz + ((walk.first() + n) * s.channels + s.first + c) * pixels;
-          if (residual) {
-            pack_plane(from, more, plan.in, 1.0f, 1.0f, bias[c], to);
-          } else {
-            pack_plane(from, plan.in, 1.0f, bias[c], to);
+  const int height = fewshift::kernels().planar_height;
+  AlignedFloats packed(round_up(C, height) * C);
+  pack_planar(correction.data(), C, C, C, 1, height, packed.data());
+  each_part<Inputs>(
+      s.N,
+      [&](Inputs& inputs, int64_t, int64_t begin, int64_t end) {
+        each_group(begin, end, inputs.planes.images, [&](int64_t first, int64_t last) {
+          inputs.start(first, last, work.centre.data(), nullptr);
+          for (int64_t n = first; n < last; ++n) {
+            for (int64_t c = 0; c < C; ++c) {
+              float* const to = inputs.dx + inputs.place(n - first, c);
+              const int64_t at = (n * s.channels + s.first + c) * pixels;
+              if (residual) {
+                pack_plane(dx + at, dz + at, inputs.pixels(), inputs.planes, 1.0f, 1.0f, bias[c], to);
+              } else {
+                pack_plane(dx + at, inputs.pixels(), inputs.planes, 1.0f, bias[c], to);
+              }
+            }
           }
-        }
-      }
-      walk.correct(packed.data(), inputs.data());
-      for (int64_t n = 0; n < walk.images(); ++n) {
-        float* const to = dx + (walk.first() + n) * s.channels * pixels;
-        if (s.first > 0) std::copy_n(dz + (walk.first() + n) * s.channels * pixels, s.first * pixels, to);
-        for (int64_t c = 0; c < C; ++c)
-          unpack_plane(walk.dx() + c * plan.in.narrow_floats + n * plan.in.narrow_image, plan.in,
-                       to + (s.first + c) * pixels);
-      }
-    }
-  });
+          inputs.correct(packed.data());
+          for (int64_t n = first; n < last; ++n) {
+            std::copy_n(dz + n * s.channels * pixels, s.first * pixels, dx + n * s.channels * pixels);
+            for (int64_t c = 0; c < C; ++c)
+              unpack_plane(inputs.dx + inputs.place(n - first, c), inputs.planes, inputs.pixels(),
+                           dx + (n * s.channels + s.first + c) * pixels);
+          }
+        });
+      },
+      work);
 }
 
 }  // namespace fewshift::bottleneck

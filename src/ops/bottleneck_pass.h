@@ -14,10 +14,11 @@
 
 namespace fewshift::bottleneck {
 
-// What a hidden channel's pixel (i,j) behind the spatial operator is: the sum over `taps` of weight * the
-// pixel (stride * i + y, stride * j + x) before it.
+// A stride of 2 divides a map into four, by the parity of rows and columns; each is a map of its own, behind
+// which everything goes by single pixels. A hidden channel's pixel (i,j) behind the spatial operator is the
+// sum over its taps of weight * the pixel (i + y, j + x) of map `phase`.
 struct Tap {
-  int64_t y, x;
+  int64_t phase, y, x;  // phase: 2 (row % 2) + column % 2; 0 with stride 1
   float weight;
 };
 using Taps = std::vector<Tap>;
@@ -28,12 +29,13 @@ struct Shape {
   int64_t width, hidden, out;  // channels read, of the hidden activation, written
   int64_t stride;
   int64_t H_out, W_out;
+  int64_t phases() const { return stride * stride; }
 };
 
 // All [C][...] of float32 and contiguous; maps are [N,C,H,W], contiguous.
 struct Work {
   Shape shape;
-  std::vector<Taps> taps;                   // [hidden]: 1, or 4 of one stride
+  std::vector<Taps> taps;  // [hidden]: one each, or four each (one a phase, where there are four)
   std::vector<std::array<Tap, 4>> corners;  // [hidden], if displacements learn: S(k,l) at 2 k + l
   bool measures = false;                    // removal costs too
   std::vector<float> centre;                // [width], subtracted from x
@@ -49,7 +51,7 @@ void input_moments(const Work& work, std::vector<double>& mean, std::vector<doub
 std::vector<Moments> forward(const Work& work, float* y);
 
 struct Gradients {
-  std::vector<double> project;  // [out][hidden]
+  std::vector<double> project;  // [hidden][out]
   std::vector<double> expand;   // [hidden][width]: sum over pixels of dA * (x - centre)
   std::vector<double> sums;     // [hidden]: sum over pixels of dA
   std::vector<double> corners;  // [4][hidden]
@@ -57,14 +59,14 @@ struct Gradients {
 };
 
 // dy = a * dz + b * y + c, channel by channel ([out] each; y: [N,out,H_out,W_out], dz: with `first` channels
-// before, which do not matter). dx: [N,width,H,W],
-// without what goes through the batch's statistics.
+// before, which do not matter). Writes dx, a map as x, in the channels read, without what goes through the
+// batch's statistics.
 Gradients backward(const Work& work, const float* dz, const float* y, const std::vector<float>& a,
                    const std::vector<float>& b, const std::vector<float>& c, float* dx);
 
-// dx[n,i] = part[n,i] + bias[i] + sum over k of correction[i][k] * (x[n,k] - centre[k]) (+ dz[n,i]); part:
-// [N,width,H,W], dx and dz: maps of all channels, those before `first` in dx are dz's.
-void finish_gradient(const Work& work, const float* part, const std::vector<float>& correction,
-                     const std::vector<float>& bias, const float* dz, bool residual, float* dx);
+// dx[n,i] += bias[i] + sum over k of correction[i][k] * (x[n,k] - centre[k]) (+ dz[n,i]) in the channels
+// read; those before are dz's. dx and dz: maps as x.
+void finish_gradient(const Work& work, const std::vector<float>& correction, const std::vector<float>& bias,
+                     const float* dz, bool residual, float* dx);
 
 }  // namespace fewshift::bottleneck

@@ -58,11 +58,28 @@ FEWSHIFT_CLONES void products_of(const float* x, const float* y, int64_t n, floa
   results[0] = sum, results[1] = product;
 }
 
+FEWSHIFT_CLONES float every_second(const float* x, int64_t n, float scale, float bias, float* to) {
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t j = 0; j < n; ++j) {
+    const float value = scale * x[2 * j] + bias;
+    to[j] = value;
+    sum += value;
+  }
+  return sum;
+}
+
+FEWSHIFT_CLONES void to_every_second(const float* from, int64_t n, float* x) {
+#pragma omp simd
+  for (int64_t j = 0; j < n; ++j) x[2 * j] = from[j];
+}
+
 // Rows one after the other in both places are one long row.
 template <class F>
-void each_row(const Planes& planes, F f) {
-  if (planes.narrow_row == planes.width) return f(0, 0, planes.height * planes.width);
-  for (int64_t i = 0; i < planes.height; ++i) f(i * planes.width, i * planes.narrow_row, planes.width);
+void each_row(const Pixels& p, const Planes& planes, F f) {
+  if (p.step == 1 && planes.narrow_row == p.columns && p.columns == p.width)
+    return f(0, 0, p.rows * p.columns);
+  for (int64_t i = 0; i < p.rows; ++i) f(i * p.step * p.width, i * planes.narrow_row, p.columns);
 }
 
 constexpr int64_t kRun = 4096;  // pixels summed in float
@@ -70,50 +87,70 @@ constexpr int64_t kRun = 4096;  // pixels summed in float
 }  // namespace
 
 Planes::Planes(int64_t images_, int64_t height_, int64_t width_, int64_t margin_y, int64_t margin_x,
-               int lanes, bool padded)
-    : images(images_), height(height_), width(width_), pitch(width + margin_x) {
-  const bool rows = padded || width % lanes == 0;
-  narrow_row = rows ? round_up(width, lanes) : pitch;
+               int lanes_)
+    : images(images_), height(height_), width(width_), lanes(lanes_), pitch(width + margin_x) {
+  const bool rows = width % lanes == 0;
+  narrow_row = rows ? width : pitch;
   narrow_image = round_up(height * narrow_row, lanes);
   image_vectors = narrow_image / lanes;
-  wide_image = std::max(round_up(height * pitch, rows ? 1 : lanes), (height + margin_y) * pitch);
-  origin = round_up((margin_y + 1) * pitch + margin_x + 1, 8);  // a row more: a window's adjoint begins there
-  // Behind: a margin, and a run of 2 * lanes pixels that begins at any pixel.
-  wide_floats = spaced(origin + images * wide_image + margin_y * pitch + margin_x + 4 * lanes);
-  narrow_floats = spaced(images * narrow_image + 2 * lanes);
+  wide_image = std::max(rows ? 0 : narrow_image, (height + margin_y) * pitch);
+  origin = round_up(margin_y * pitch + margin_x, 8);
+  wide_floats = spaced(origin + images * wide_image + margin_y * pitch + margin_x + lanes);
+  narrow_floats = spaced(images * narrow_image);
   for (int64_t n = 0; n < images; ++n) {
-    for (int64_t v = 0; v < image_vectors; ++v) {
-      const int64_t at = v * lanes;
+    for (int64_t at = 0; at < narrow_image; at += lanes) {
       narrow.push_back(static_cast<int32_t>(n * narrow_image + at));
       const int64_t place = rows ? at / narrow_row * pitch + at % narrow_row : at;
       wide.push_back(static_cast<int32_t>(origin + n * wide_image + place));
     }
   }
-  if (!rows && (margin_x > 0 || height * width % lanes != 0)) {
-    for (int64_t v = 0; v < images * image_vectors; ++v) {
-      for (int64_t at = v % image_vectors * lanes; at < (v % image_vectors + 1) * lanes; ++at)
-        masks.push_back(at / pitch < height && at % pitch < width ? 1.0f : 0.0f);
-    }
-  }
 }
 
-double pack_plane(const float* x, const Planes& planes, float scale, float bias, float* to) {
+std::vector<float> Planes::masks(int64_t rows, int64_t columns) const {
+  if (rows == height && columns == width && narrow_image == height * width) return {};
+  std::vector<float> masks;
+  for (int64_t n = 0; n < images; ++n) {
+    for (int64_t at = 0; at < narrow_image; ++at)
+      masks.push_back(at / narrow_row < rows && at % narrow_row < columns ? 1.0f : 0.0f);
+  }
+  return masks;
+}
+
+double pack_plane(const float* x, const Pixels& pixels, const Planes& planes, float scale, float bias,
+                  float* to) {
   double sum = 0;
-  each_row(planes, [&](int64_t from, int64_t at, int64_t count) {
-    for (int64_t j = 0; j < count; j += kRun)
-      sum += scaled_row(x + from + j, std::min(kRun, count - j), scale, bias, to + at + j);
+  each_row(pixels, planes, [&](int64_t from, int64_t at, int64_t count) {
+    for (int64_t j = 0; j < count; j += kRun) {
+      const int64_t some = std::min(kRun, count - j);
+      sum += pixels.step == 1 ? scaled_row(x + from + j, some, scale, bias, to + at + j)
+                              : every_second(x + from + 2 * j, some, scale, bias, to + at + j);
+    }
   });
   return sum;
 }
 
-void pack_plane(const float* x, const float* y, const Planes& planes, float a, float b, float c, float* to) {
-  each_row(planes, [&](int64_t from, int64_t at, int64_t count) {
+void pack_plane(const float* x, const float* y, const Pixels& pixels, const Planes& planes, float a, float b,
+                float c, float* to) {
+  each_row(pixels, planes, [&](int64_t from, int64_t at, int64_t count) {
     combined_row(x + from, y + from, count, a, b, c, to + at);
   });
 }
 
-void unpack_plane(const float* from, const Planes& planes, float* x) {
-  each_row(planes, [&](int64_t to, int64_t at, int64_t count) { std::copy_n(from + at, count, x + to); });
+void unpack_plane(const float* from, const Planes& planes, const Pixels& pixels, float* x) {
+  each_row(pixels, planes, [&](int64_t to, int64_t at, int64_t count) {
+    if (pixels.step == 1) {
+      std::copy_n(from + at, count, x + to);
+    } else {
+      to_every_second(from + at, count, x + to);
+    }
+  });
+}
+
+void combine(const float* x, const float* y, int64_t n, float a, float b, float c, float* to) {
+  combined_row(x, y, n, a, b, c, to);
+}
+void combine(const float* x, int64_t n, float a, float c, float* to) {
+  scaled_row(x, n, a, c, to);
 }
 
 void Moments::add(const float* x, int64_t n) {

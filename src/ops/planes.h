@@ -8,29 +8,40 @@ namespace fewshift {
 
 // Where the pixels of `images` maps of height x width stand in a plane, twice: narrow, without a margin, and
 // wide, with margin_y rows and margin_x columns of zeros around each map, which neighbours share. Both have
-// the same vectors of pixels in the same order, image by image. A narrow row is that of the tensor where
-// vectors fill it (or `padded` asks for whole vectors); otherwise vectors run on over rows and wide margins,
-// and lanes that are no pixels have a mask of zero.
+// the same vectors of pixels in the same order, image by image. A narrow row is the map's own where vectors
+// fill it; otherwise vectors run on over rows and wide margins.
 struct Planes {
-  Planes(int64_t images, int64_t height, int64_t width, int64_t margin_y, int64_t margin_x, int lanes,
-         bool padded = false);
+  Planes(int64_t images, int64_t height, int64_t width, int64_t margin_y, int64_t margin_x, int lanes);
+
+  // [images * image_vectors][lanes]: 1 for pixels of the first rows and columns, else 0; empty if all are 1.
+  std::vector<float> masks(int64_t rows, int64_t columns) const;
 
   int64_t images, height, width;
+  int lanes;
   int64_t pitch, wide_image, origin;   // floats: wide row, wide map, first wide pixel
   int64_t narrow_row, narrow_image;    // floats
-  int64_t wide_floats, narrow_floats;  // of a plane, with room for vectors that reach beyond its end
+  int64_t wide_floats, narrow_floats;  // of a plane
   int64_t image_vectors;
   std::vector<int32_t> wide, narrow;  // [images * image_vectors]
-  std::vector<float> masks;           // [images * image_vectors][lanes], or empty: all 1
 };
 
-// Of one image's channel, from the tensor's plane to a narrow one: to = scale * x + bias at its pixels.
-// Returns the sum of what was written.
-double pack_plane(const float* x, const Planes& planes, float scale, float bias, float* to);
+// Some pixels of one image's channel: every step-th one of every step-th row of a map so wide.
+struct Pixels {
+  int64_t rows, columns, width, step = 1;
+};
+
+// From a map to a narrow plane: to = scale * x + bias. Returns the sum of what was written.
+double pack_plane(const float* x, const Pixels& pixels, const Planes& planes, float scale, float bias,
+                  float* to);
 // to = a * x + b * y + c, likewise.
-void pack_plane(const float* x, const float* y, const Planes& planes, float a, float b, float c, float* to);
+void pack_plane(const float* x, const float* y, const Pixels& pixels, const Planes& planes, float a, float b,
+                float c, float* to);
 // And back.
-void unpack_plane(const float* from, const Planes& planes, float* x);
+void unpack_plane(const float* from, const Planes& planes, const Pixels& pixels, float* x);
+
+// to = a * x + b * y + c, and a * x + c, over n numbers.
+void combine(const float* x, const float* y, int64_t n, float a, float b, float c, float* to);
+void combine(const float* x, int64_t n, float a, float c, float* to);
 
 // Number of values, mean and sum of squared deviations of what was added, in double.
 struct Moments {

@@ -32,6 +32,7 @@ struct Recipe {
   double ema = 0;
   int64_t patience = 0;
   std::string precision = "float32";
+  std::string fused = "on";
   std::string init;
   int64_t freeze_body = 0;
 
@@ -93,6 +94,7 @@ void visit_fields(R& r, F&& f) {
   f("train", "patience", r.patience, "epochs without a better val top-1 after which to stop; 0: never",
     "--patience");
   f("train", "precision", r.precision, "float32, or bf16: autocast", "--precision");
+  f("train", "fused", r.fused, "on, or off: every layer an operator of its own, slower", "--fused");
   f("train", "init", r.init, "run or checkpoint to begin from", "--init");
   f("train", "freeze_body", r.freeze_body, "first epochs in which the last layer alone learns",
     "--freeze-body");
