@@ -120,7 +120,6 @@ struct Row {
 int bench_train(const BenchOptions& o) {
   const int batch = o.batch > 0 ? o.batch : 64, steps = o.steps > 0 ? o.steps : 15;
   set_threads(o.threads);
-  keep_memory();
   set_fused(o.fused == "on");
   Recipe recipe;
   recipe.model = o.train;

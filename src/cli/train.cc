@@ -7,7 +7,6 @@
 
 #include "cli/commands.h"
 #include "cli/progress.h"
-#include "cli/torch_threads.h"
 #include "core/error.h"
 #include "train/recipe.h"
 #include "train/trainer.h"
@@ -100,7 +99,6 @@ int run(const Options& o) {
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
   std::signal(SIGHUP, on_signal);
-  keep_memory();
   Progress progress;
   const TrainResult result = train(recipe, o.out, o.resume, progress, g_stop);
   if (result.interrupted) return kInterrupted;

@@ -35,14 +35,14 @@ struct Case {
 
 Case random_case(Random& random) {
   auto below = [&](int64_t n) { return static_cast<int64_t>(random.below(n)); };
-  const int64_t sides[] = {2, 3, 4, 5, 7, 8, 9, 14, 16, 17};
+  const int64_t sides[] = {1, 3, 4, 5, 7, 8, 9, 14, 16, 17};
   const double reaches[] = {0, 0.6, 1.5, 1.5, 3, 40};
   Case c{};
   c.N = 1 + below(5);
   c.channels = 1 + below(19);
   c.hidden = 1 + below(40);
   c.H = sides[below(10)], c.W = sides[below(10)];
-  c.pool = random.chance(0.25);
+  c.pool = std::min(c.H, c.W) > 1 && random.chance(0.25);
   c.stride = c.pool ? 2 : 1 + below(3) / 2;
   c.interpolated = !c.pool && random.chance(0.25);
   c.learns = random.chance(0.6);
@@ -189,6 +189,100 @@ TEST_F(FusedBottleneck, ErrsLittleMoreThanThePlainPath) {
     }
   }
   for (const auto& [name, squares] : few) EXPECT_LE(squares.first, 16 * squares.second) << name;
+}
+
+TEST_F(FusedBottleneck, GivesTheSameWithAnyNumberOfThreads) {
+  Random random{6};
+  torch::manual_seed(6);
+  const int before = at::get_num_threads();
+  for (int round = 0; round < 20; ++round) {
+    Case c = random_case(random);
+    c.N = 1 + static_cast<int64_t>(random.below(20));
+    const auto given = inputs(c);
+    at::set_num_threads(1);
+    const Tensor grad = torch::randn_like(fused_bottleneck(unit_of(c, given)).y);
+    const Outcome one = fused(c, given, grad);
+    at::set_num_threads(3);
+    const Outcome three = fused(c, given, grad);
+    at::set_num_threads(before);
+    for (size_t k = 0; k < one.values.size(); ++k)
+      EXPECT_TRUE(one.values[k].equal(three.values[k])) << kNames[k] << ": " << c.text();
+  }
+}
+
+TEST_F(FusedBottleneck, TakesRunningStatistics) {
+  Random random{7};
+  torch::manual_seed(7);
+  const torch::NoGradGuard no_grad;
+  for (int round = 0; round < 60; ++round) {
+    const Case c = random_case(random);
+    const auto in = inputs(c);
+    Bottleneck b = unit_of(c, in);
+    b.mean1 = torch::randn({c.hidden}), b.variance1 = torch::rand({c.hidden}) + 0.1;
+    b.mean2 = torch::randn({c.out}), b.variance2 = torch::rand({c.out}) + 0.1;
+    const Tensor x = in[0].slice(1, c.first);
+    const Tensor a = torch::relu(torch::batch_norm(torch::conv2d(x, in[1]), in[2], in[3], b.mean1,
+                                                   b.variance1, false, 0.1, 1e-5, false));
+    const Tensor moved = c.pool           ? torch::avg_pool2d(a, 2)
+                         : c.interpolated ? active_shift(a, in[7], c.stride)
+                                          : sparse_shift(a, in[7], c.stride);
+    Tensor y = torch::batch_norm(torch::conv2d(moved, in[4]), in[5], in[6], b.mean2, b.variance2, false, 0.1,
+                                 1e-5, false);
+    if (c.residual) y = torch::cat({in[0].slice(1, 0, c.first), x + y}, 1);
+    EXPECT_TRUE(torch::allclose(fused_bottleneck(b).y, y, 1e-4, 1e-4 * (1 + c.mean))) << c.text();
+  }
+}
+
+// (Sum of dL/dy * (x - y))^2, image by image, for what the shift reads and writes.
+TEST_F(FusedBottleneck, MeasuresWhatARemovalCosts) {
+  Random random{8};
+  torch::manual_seed(8);
+  for (int round = 0; round < 40; ++round) {
+    Case c = random_case(random);
+    c.pool = c.interpolated = false;
+    if (c.stride == 2) c.residual = false, c.first = 0;
+    if (c.residual) c.out = c.channels - c.first;
+    const auto given = inputs(c);
+    auto in = leaves(given, torch::kFloat, c);
+    Bottleneck b = unit_of(c, in);
+    b.removal_cost = torch::zeros({c.hidden}, torch::kDouble);
+    const Tensor y = fused_bottleneck(b).y, grad = torch::randn_like(y);
+    (y * grad).sum().backward();
+
+    in = leaves(given, torch::kDouble, c);
+    const Tensor x = in[0].slice(1, c.first);
+    const Tensor a =
+        torch::relu(torch::batch_norm(torch::conv2d(x, in[1]), in[2], in[3], {}, {}, true, 0.1, 1e-5, false));
+    const Tensor moved = sparse_shift(a, in[7], c.stride);
+    moved.retain_grad();
+    Tensor z = torch::batch_norm(torch::conv2d(moved, in[4]), in[5], in[6], {}, {}, true, 0.1, 1e-5, false);
+    if (c.residual) z = torch::cat({in[0].slice(1, 0, c.first), x + z}, 1);
+    (z * grad.to(torch::kDouble)).sum().backward();
+    const Tensor still = a.slice(2, 0, c.H, c.stride).slice(3, 0, c.W, c.stride);
+    const Tensor expected = (moved.grad() * (still - moved)).sum({2, 3}).square().sum(0).detach();
+    EXPECT_TRUE(torch::allclose(b.removal_cost, expected, 1e-3, 1e-3 * expected.max().item<double>() + 1e-9))
+        << c.text();
+  }
+}
+
+TEST_F(FusedBottleneck, RefusesWhatDoesNotFit) {
+  Random random{9};
+  Case c{};
+  c.N = 1, c.channels = 4, c.hidden = 6, c.out = 4, c.H = c.W = 3, c.stride = 1;
+  const auto in = inputs(c);
+  auto with = [&](auto change) {
+    Bottleneck b = unit_of(c, in);
+    change(b);
+    return b;
+  };
+  EXPECT_NO_THROW(fused_bottleneck(with([](Bottleneck&) {})));
+  EXPECT_THROW(fused_bottleneck(with([](Bottleneck& b) { b.x = b.x.to(torch::kDouble); })), c10::Error);
+  EXPECT_THROW(fused_bottleneck(with([](Bottleneck& b) { b.x = b.x[0]; })), c10::Error);
+  EXPECT_THROW(fused_bottleneck(with([](Bottleneck& b) { b.first = 4; })), c10::Error);
+  EXPECT_THROW(fused_bottleneck(with([](Bottleneck& b) { b.first = 1; })), c10::Error);
+  EXPECT_THROW(fused_bottleneck(with([](Bottleneck& b) { b.stride = 3; })), c10::Error);
+  EXPECT_THROW(fused_bottleneck(with([](Bottleneck& b) { b.residual = true, b.stride = 2; })), c10::Error);
+  EXPECT_THROW(fused_bottleneck(with([](Bottleneck& b) { b.project = b.project.slice(1, 1); })), c10::Error);
 }
 
 }  // namespace

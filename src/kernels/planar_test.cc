@@ -1,0 +1,194 @@
+// The planar kernels of every instruction set against sums in double, on random places, displaced and not.
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "core/random.h"
+#include "kernels/kernels.h"
+
+namespace fewshift {
+namespace {
+
+using Ending = PlanarProduct::Ending;
+
+class PlanarTest : public testing::TestWithParam<int> {
+ protected:
+  const Kernels& target() const { return all_kernels()[GetParam()]; }
+  int lanes() const { return target().lanes; }
+  int64_t tiles(int64_t channels) const {  // channels rounded up to whole tiles
+    return (channels + target().planar_height - 1) / target().planar_height * target().planar_height;
+  }
+  int64_t below(int64_t n) { return static_cast<int64_t>(random.below(n)); }
+  std::vector<float> normal(int64_t count) {
+    std::vector<float> values(count);
+    for (float& value : values) value = static_cast<float>(random.normal());
+    return values;
+  }
+
+  // Some channels in planes with a margin around, and places of vectors in them that overlap nowhere.
+  struct Map {
+    int64_t channels, plane, margin;
+    std::vector<float> values;
+    std::vector<int32_t> offsets, vectors;  // offsets: displaced, each by less than the margin
+    const float* at(int64_t c, int64_t v) const { return values.data() + offsets[c] + vectors[v]; }
+  };
+  Map map(int64_t channels, int64_t count, bool displaced) {
+    Map m{channels, 0, 20, {}, {}, {}};
+    int64_t at = m.margin;
+    for (int64_t v = 0; v < count; ++v, at += lanes()) {
+      if (random.chance(0.2)) at += below(9);  // the end of a row
+      m.vectors.push_back(static_cast<int32_t>(at));
+    }
+    m.plane = at + m.margin;
+    m.values = normal(channels * m.plane);
+    for (int64_t c = 0; c < channels; ++c)
+      m.offsets.push_back(
+          static_cast<int32_t>(c * m.plane + (displaced ? below(2 * m.margin) - m.margin : 0)));
+    return m;
+  }
+
+  Random random{11};
+};
+
+INSTANTIATE_TEST_SUITE_P(Targets, PlanarTest, testing::Range(0, static_cast<int>(all_kernels().size())),
+                         [](const auto& info) { return std::string(all_kernels()[info.param].isa); });
+
+TEST_P(PlanarTest, Product) {
+  for (int round = 0; round < 200; ++round) {
+    const int64_t inputs = 1 + below(40), real = 1 + below(30), outputs = tiles(real), count = 1 + below(20);
+    const Map x = map(inputs, count, random.chance(0.5)), gate = map(outputs, count, true);
+    Map y = map(outputs, count, false);
+    const std::vector<float> before = y.values, weight = normal(real * inputs), bias = normal(outputs);
+    AlignedFloats packed(outputs * inputs);
+    pack_planar(weight.data(), real, inputs, inputs, 1, target().planar_height, packed.data());
+    std::vector<float> masks(count * lanes()), sums(outputs * lanes(), 0.5f);
+    for (float& mask : masks) mask = random.chance(0.7) ? 1.0f : 0.0f;
+    PlanarProduct a;
+    a.ending = static_cast<Ending>(below(3));
+    a.x = x.values.data(), a.x_offsets = x.offsets.data(), a.x_vectors = x.vectors.data();
+    a.weights = packed.data();
+    a.adds = random.chance(0.3);
+    a.bias = random.chance(0.5) ? bias.data() : nullptr;
+    a.y = y.values.data(), a.y_plane = y.plane, a.y_vectors = y.vectors.data();
+    a.masks = random.chance(0.5) ? masks.data() : nullptr;
+    a.gate = gate.values.data(), a.gate_offsets = gate.offsets.data(), a.gate_vectors = gate.vectors.data();
+    a.sums = sums.data();
+    a.inputs = inputs, a.outputs = outputs, a.vectors = count;
+    target().planar_product(a);
+    std::vector<float> expected = before;
+    for (int64_t o = 0; o < outputs; ++o) {
+      double total = 0.5 * lanes();
+      for (int64_t v = 0; v < count; ++v) {
+        for (int l = 0; l < lanes(); ++l) {
+          const int64_t place = o * y.plane + y.vectors[v] + l;
+          double sum = a.adds ? before[place] : a.bias ? bias[o] : 0;
+          for (int64_t k = 0; k < inputs; ++k)
+            sum += o < real ? double(weight[o * inputs + k]) * x.at(k, v)[l] : 0;
+          if (a.ending == Ending::kRelu) sum = std::max(sum, 0.0) * (a.masks ? masks[v * lanes() + l] : 1);
+          if (a.ending == Ending::kMask && !(gate.at(o, v)[l] > 0)) sum = 0;
+          expected[place] = static_cast<float>(sum);
+          total += sum;
+        }
+      }
+      if (a.ending != Ending::kMask) continue;
+      double got = 0;
+      for (int l = 0; l < lanes(); ++l) got += sums[o * lanes() + l];
+      ASSERT_NEAR(got, total, 2e-4 * (1 + std::abs(total))) << target().isa;
+    }
+    for (size_t k = 0; k < expected.size(); ++k)
+      ASSERT_NEAR(y.values[k], expected[k], 3e-5 * (1 + std::abs(expected[k]))) << target().isa << " " << k;
+  }
+}
+
+TEST_P(PlanarTest, Dots) {
+  for (int round = 0; round < 200; ++round) {
+    const int64_t rows = tiles(1 + below(20)), columns = 1 + below(20), count = 1 + below(40);
+    const Map a = map(rows, count, false), b = map(columns, count, random.chance(0.5));
+    const int64_t column = rows + below(5);
+    std::vector<float> out = normal(columns * column), expected = out;
+    PlanarDots args;
+    args.a = a.values.data(), args.a_plane = a.plane, args.a_vectors = a.vectors.data();
+    args.b = b.values.data(), args.b_offsets = b.offsets.data(), args.b_vectors = b.vectors.data();
+    args.out = out.data(), args.out_column = column;
+    args.rows = rows, args.columns = columns, args.vectors = count;
+    target().planar_dots(args);
+    for (int64_t j = 0; j < columns; ++j) {
+      for (int64_t i = 0; i < rows; ++i) {
+        double sum = expected[j * column + i];
+        for (int64_t v = 0; v < count; ++v) {
+          for (int l = 0; l < lanes(); ++l) sum += double(a.at(i, v)[l]) * b.at(j, v)[l];
+        }
+        expected[j * column + i] = static_cast<float>(sum);
+      }
+    }
+    for (size_t k = 0; k < out.size(); ++k)
+      ASSERT_NEAR(out[k], expected[k], 1e-4 * (1 + std::abs(expected[k]))) << target().isa << " " << k;
+  }
+}
+
+TEST_P(PlanarTest, Taps) {
+  for (int round = 0; round < 100; ++round) {
+    const int64_t count = 1 + below(40);
+    Map g = map(1, count, false);
+    const Map z = map(1, count, false);
+    const std::vector<float> before = g.values;
+    const int kinds[] = {0, 4, 6};
+    PlanarTaps a;
+    a.taps = kinds[below(3)];
+    for (int32_t& offset : a.offsets) offset = static_cast<int32_t>(below(2 * z.margin) - z.margin);
+    a.gated = a.taps == 0 || random.chance(0.5);
+    a.gate = static_cast<int32_t>(below(2 * z.margin) - z.margin);
+    a.g = g.values.data(), a.g_vectors = g.vectors.data();
+    a.z = z.values.data(), a.z_vectors = z.vectors.data();
+    a.vectors = count;
+    target().planar_taps(a);
+    double dots[PlanarTaps::kMost] = {}, sum = 0;
+    for (int64_t v = 0; v < count; ++v) {
+      for (int l = 0; l < lanes(); ++l) {
+        const float value = before[g.vectors[v] + l], *const at = z.values.data() + z.vectors[v] + l;
+        for (int t = 0; t < a.taps; ++t) dots[t] += double(value) * at[a.offsets[t]];
+        const float left = a.gated && !(at[a.gate] > 0) ? 0 : value;
+        EXPECT_EQ(g.values[g.vectors[v] + l], left) << target().isa;
+        sum += left;
+      }
+    }
+    for (int t = 0; t < a.taps; ++t)
+      EXPECT_NEAR(a.dots[t], dots[t], 1e-4 * (1 + std::abs(dots[t]))) << target().isa;
+    if (a.gated) {
+      EXPECT_NEAR(a.sum, sum, 1e-4 * (1 + std::abs(sum))) << target().isa;
+    }
+  }
+}
+
+TEST_P(PlanarTest, Sample) {
+  for (int round = 0; round < 100; ++round) {
+    const int64_t count = 1 + below(40);
+    const Map x = map(1, count, false);
+    Map y = map(1, count, false);
+    PlanarSample a;
+    a.taps = random.chance(0.5) ? 1 : 4;
+    for (int t = 0; t < a.taps; ++t) {
+      a.offsets[t] = static_cast<int32_t>(below(2 * x.margin) - x.margin);
+      a.weights[t] = static_cast<float>(random.normal());
+    }
+    a.x = x.values.data(), a.x_vectors = x.vectors.data();
+    a.y = y.values.data(), a.y_vectors = y.vectors.data();
+    a.vectors = count;
+    std::vector<float> expected = y.values;
+    target().planar_sample(a);
+    for (int64_t v = 0; v < count; ++v) {
+      for (int l = 0; l < lanes(); ++l) {
+        double sum = 0;
+        for (int t = 0; t < a.taps; ++t)
+          sum += double(a.weights[t]) * x.values[x.vectors[v] + l + a.offsets[t]];
+        expected[y.vectors[v] + l] = static_cast<float>(sum);
+      }
+    }
+    for (size_t k = 0; k < expected.size(); ++k)
+      ASSERT_NEAR(y.values[k], expected[k], 1e-5 * (1 + std::abs(expected[k]))) << target().isa;
+  }
+}
+
+}  // namespace
+}  // namespace fewshift
