@@ -208,12 +208,12 @@ struct Function : torch::autograd::Function<Function> {
     const Tensor r2 = (context->saved_data["variance2"].toTensor() + saved.unit.eps2).rsqrt();
     const auto [dbeta2, products] = sums_of(s, dz, y.const_data_ptr<float>(), mean2);
     const Tensor dgamma2 = products * r2;
-    const Tensor a = wide(tensors[5]) * r2, b = -a * r2 * dgamma2 / P_out,
-                 c = -a * dbeta2 / P_out - b * mean2;
+    const Tensor a = wide(tensors[5]) * r2, b = -a * r2 * dgamma2 / P_out, c = -a * dbeta2 / P_out;
 
     Tensor dx = at::empty_like(x);
-    const bottleneck::Gradients g = bottleneck::backward(work, dz, y.const_data_ptr<float>(), floats(a),
-                                                         floats(b), floats(c), dx.mutable_data_ptr<float>());
+    const bottleneck::Gradients g =
+        bottleneck::backward(work, dz, y.const_data_ptr<float>(),
+                             {floats(a), floats(b), floats(mean2), floats(c)}, dx.mutable_data_ptr<float>());
 
     const double P = static_cast<double>(s.N * s.H * s.W);
     const Tensor W = matrix(tensors[2]);

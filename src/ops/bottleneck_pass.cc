@@ -243,15 +243,14 @@ class Walk {
     }
     std::fill_n(written_, 4, false);
   }
-  void start_backward(const float* dz, const float* y, const std::vector<float>& a,
-                      const std::vector<float>& b, const std::vector<float>& c) {
+  void start_backward(const float* dz, const float* y, const Affine& dy) {
     const int64_t pixels = s_.H_out * s_.W_out;
     for (int64_t n = 0; n < images_; ++n) {
       for (int64_t o = 0; o < s_.out; ++o) {
         const int64_t image = first_ + n;
         pack_plane(dz + (image * (s_.first + s_.out) + s_.first + o) * pixels,
-                   y + (image * s_.out + o) * pixels, p_.out_pixels(), g_, a[o], b[o], c[o],
-                   y_ + o * g_.narrow_floats + n * g_.narrow_image);
+                   y + (image * s_.out + o) * pixels, p_.out_pixels(), g_, dy.a[o], dy.b[o], dy.centre[o],
+                   dy.c[o], y_ + o * g_.narrow_floats + n * g_.narrow_image);
       }
     }
   }
@@ -644,8 +643,7 @@ std::vector<Moments> forward(const Work& work, float* y) {
   return moments[0];
 }
 
-Gradients backward(const Work& work, const float* dz, const float* y, const std::vector<float>& a,
-                   const std::vector<float>& b, const std::vector<float>& c, float* dx) {
+Gradients backward(const Work& work, const float* dz, const float* y, const Affine& dy, float* dx) {
   const Plan plan(work, true);
   const Packed packed(plan, true);
   const Shape& s = plan.shape;
@@ -660,7 +658,7 @@ Gradients backward(const Work& work, const float* dz, const float* y, const std:
       [&](Walk& walk, int64_t part, int64_t begin, int64_t end) {
         each_group(begin, end, plan.grid.images, [&](int64_t first, int64_t last) {
           walk.start(first, last);
-          walk.start_backward(dz, y, a, b, c);
+          walk.start_backward(dz, y, dy);
           walk.backward(parts[part], dx);
         });
         walk.take_lanes(parts[part].sums);
@@ -689,7 +687,7 @@ void finish_gradient(const Work& work, const std::vector<float>& correction, con
               float* const to = inputs.dx + inputs.place(n - first, c);
               const int64_t at = (n * s.channels + s.first + c) * pixels;
               if (residual) {
-                pack_plane(dx + at, dz + at, inputs.pixels(), inputs.planes, 1.0f, 1.0f, bias[c], to);
+                pack_plane(dx + at, dz + at, inputs.pixels(), inputs.planes, 1.0f, 1.0f, 0.0f, bias[c], to);
               } else {
                 pack_plane(dx + at, inputs.pixels(), inputs.planes, 1.0f, bias[c], to);
               }

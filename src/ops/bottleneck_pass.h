@@ -58,11 +58,13 @@ struct Gradients {
   std::vector<double> removal;  // [hidden], if measured
 };
 
-// dy = a * dz + b * y + c, channel by channel ([out] each; y: [N,out,H_out,W_out], dz: with `first` channels
-// before, which do not matter). Writes dx, a map as x, in the channels read, without what goes through the
-// batch's statistics.
-Gradients backward(const Work& work, const float* dz, const float* y, const std::vector<float>& a,
-                   const std::vector<float>& b, const std::vector<float>& c, float* dx);
+// dy = a * dz + b * (y - centre) + c, channel by channel ([out] each; y: [N,out,H_out,W_out], dz: with
+// `first` channels before, which do not matter). Writes dx, a map as x, in the channels read, without what
+// goes through the batch's statistics.
+struct Affine {
+  std::vector<float> a, b, centre, c;
+};
+Gradients backward(const Work& work, const float* dz, const float* y, const Affine& dy, float* dx);
 
 // dx[n,i] += bias[i] + sum over k of correction[i][k] * (x[n,k] - centre[k]) (+ dz[n,i]) in the channels
 // read; those before are dz's. dx and dz: maps as x.

@@ -76,6 +76,11 @@ std::vector<Tensor> inputs(const Case& c) {
   return all;
 }
 
+bool few_numbers(const Case& c) {
+  return c.channels - c.first < 4 || c.hidden < 4 || c.N * (c.H / c.stride) * (c.W / c.stride) < 32 ||
+         c.reach > 3;
+}
+
 struct Outcome {
   std::vector<Tensor> values;  // y, statistics, gradients
   Tensor before;               // the ReLU
@@ -155,15 +160,15 @@ class FusedBottleneck : public testing::Test {
 };
 
 // In L2, against the same numbers in double: no tensor errs more than four times as much as the plain path's.
-// Of a few numbers' errors the plain path's may be next to nothing, by luck: tensors of less than sixteen, or
-// that hang on less than four channels, are taken together, over all cases.
+// Where a few numbers decide (tensors of less than sixteen, few channels or pixels, shifts that leave the
+// map) the plain path's error may be next to nothing, by luck: those are taken together, over all cases.
 TEST_F(FusedBottleneck, ErrsLittleMoreThanThePlainPath) {
   Random random{5};
   torch::manual_seed(5);
   int tried = 0;
   std::map<std::string, std::pair<double, double>> few;  // squares of ours and the plain path's
-  for (int round = 0; tried < 150; ++round) {
-    ASSERT_LT(round, 3000);
+  for (int round = 0; tried < 200; ++round) {
+    ASSERT_LT(round, 5000);
     const Case c = random_case(random);
     const auto given = inputs(c);
     const Tensor grad = torch::randn({c.N, c.first + c.out, (c.H + (c.pool ? 0 : c.stride - 1)) / c.stride,
@@ -180,7 +185,7 @@ TEST_F(FusedBottleneck, ErrsLittleMoreThanThePlainPath) {
                    size = exact.values[k].norm().item<double>();
       if (size == 0) {
         EXPECT_LE(error, 1e-4) << kNames[k] << ": " << c.text();
-      } else if (exact.values[k].numel() < 16 || c.channels - c.first < 4) {
+      } else if (exact.values[k].numel() < 16 || few_numbers(c)) {
         few[kNames[k]].first += error * error / (size * size);
         few[kNames[k]].second += other * other / (size * size);
       } else {

@@ -28,10 +28,10 @@ FEWSHIFT_CLONES float scaled_row(const float* x, int64_t n, float scale, float b
   return sum;
 }
 
-FEWSHIFT_CLONES void combined_row(const float* x, const float* y, int64_t n, float a, float b, float c,
-                                  float* to) {
+FEWSHIFT_CLONES void combined_row(const float* x, const float* y, int64_t n, float a, float b, float centre,
+                                  float c, float* to) {
 #pragma omp simd
-  for (int64_t j = 0; j < n; ++j) to[j] = a * x[j] + (b * y[j] + c);
+  for (int64_t j = 0; j < n; ++j) to[j] = a * x[j] + (b * (y[j] - centre) + c);
 }
 
 FEWSHIFT_CLONES float sum_of(const float* x, int64_t n) {
@@ -130,9 +130,9 @@ double pack_plane(const float* x, const Pixels& pixels, const Planes& planes, fl
 }
 
 void pack_plane(const float* x, const float* y, const Pixels& pixels, const Planes& planes, float a, float b,
-                float c, float* to) {
+                float centre, float c, float* to) {
   each_row(pixels, planes, [&](int64_t from, int64_t at, int64_t count) {
-    combined_row(x + from, y + from, count, a, b, c, to + at);
+    combined_row(x + from, y + from, count, a, b, centre, c, to + at);
   });
 }
 
@@ -147,7 +147,7 @@ void unpack_plane(const float* from, const Planes& planes, const Pixels& pixels,
 }
 
 void combine(const float* x, const float* y, int64_t n, float a, float b, float c, float* to) {
-  combined_row(x, y, n, a, b, c, to);
+  combined_row(x, y, n, a, b, 0.0f, c, to);
 }
 void combine(const float* x, int64_t n, float a, float c, float* to) {
   scaled_row(x, n, a, c, to);

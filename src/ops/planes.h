@@ -33,9 +33,9 @@ struct Pixels {
 // From a map to a narrow plane: to = scale * x + bias. Returns the sum of what was written.
 double pack_plane(const float* x, const Pixels& pixels, const Planes& planes, float scale, float bias,
                   float* to);
-// to = a * x + b * y + c, likewise.
+// to = a * x + b * (y - centre) + c, likewise.
 void pack_plane(const float* x, const float* y, const Pixels& pixels, const Planes& planes, float a, float b,
-                float c, float* to);
+                float centre, float c, float* to);
 // And back.
 void unpack_plane(const float* from, const Planes& planes, const Pixels& pixels, float* x);
 
