@@ -121,6 +121,7 @@ int bench_train(const BenchOptions& o) {
   const int batch = o.batch > 0 ? o.batch : 64, steps = o.steps > 0 ? o.steps : 15;
   set_threads(o.threads);
   set_fused(o.fused == "on");
+  const double peak = peak_gflops(threads(o.threads));  // before OpenMP has threads that wait by spinning
   Recipe recipe;
   recipe.model = o.train;
   recipe.shift = o.shift;
@@ -144,8 +145,6 @@ int bench_train(const BenchOptions& o) {
   for (int k = 0; k < steps + 3; ++k)
     step(network, images, labels, optimiser, o.precision == "bf16", k >= 3, times);
   const double memory = peak_mb();
-  const double peak = peak_gflops(threads(o.threads));
-
   Row units{"units"}, rest{"stem and classifier"}, all{"step"};
   std::vector<Row> rows;
   for (const Part& part : times.parts) {
