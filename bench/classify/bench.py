@@ -10,30 +10,22 @@ import sys
 import numpy
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+sys.dont_write_bytecode = True  # the sources stay free of caches
+from process import Process
+
 MODELS = ["fenet_1.0", "mobilenet_v2_1.0", "mobilenetv4_conv_small", "shufflenet_v2_1.0", "fasternet_t0"]
 
 
-class Peer:
+class Peer(Process):
     def __init__(self, name, command, model, batch, threads, x, folder):
-        self.name, self.threads, self.seconds, self.cpu = name, threads, [], 0.0
+        self.name, self.threads, self.seconds = name, threads, []
         output = f"{folder}/{name}.npy"
-        self.process = subprocess.Popen(
-            command + [model, str(batch), str(threads), x, output], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, text=True)
-        for line in self.process.stdout:
-            if line.startswith("ready "):
-                self.about = json.loads(line[6:])
-                self.output = numpy.load(output)
-                return
-        raise RuntimeError(f"{name} does not take {os.path.basename(model)}")
-
-    def ask(self, runs):
-        self.process.stdin.write(f"run {runs}\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        while line and not line.startswith("{"):
-            line = self.process.stdout.readline()
-        return json.loads(line)
+        try:
+            super().__init__(command + [model, str(batch), str(threads), x, output])
+        except RuntimeError as error:
+            raise RuntimeError(f"{name} does not take {os.path.basename(model)}: {error}")
+        self.output = numpy.load(output)
 
     def take_turn(self, runs):
         answer = self.ask(runs)
@@ -46,10 +38,6 @@ class Peer:
         answer = self.ask(5)
         busy = (answer["cpu"] - before) / sum(answer["seconds"])
         assert busy < self.threads + 0.35, f"{self.name} kept {busy:.2f} cores busy, not {self.threads}"
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
 
 
 def command(build, name):

@@ -7,9 +7,12 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+sys.dont_write_bytecode = True  # the sources stay free of caches
+from process import Process, last_line
+
 MODELS = ["shiftresnet20_e6", "fenet_cifar_0.5", "fenet_0.5"]
 CONTENDERS = ["fused", "plain", "eager", "compile"]
 
@@ -34,39 +37,17 @@ class Ours:
         pass
 
 
-class Torch:
+class Torch(Process):
     """A process that stays, so that a network is compiled once."""
 
     def __init__(self, name, case, build):
-        self.batch, self.errors = case["batch"], tempfile.TemporaryFile("w+")
+        self.batch = case["batch"]
         arguments = [str(case[key]) for key in ("model", "batch", "size", "threads")]
-        self.process = subprocess.Popen([sys.executable, f"{HERE}/peer_torch.py", build, *arguments, name],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True)
-        self.about = json.loads(self.read("ready ")[6:])
-
-    def read(self, start):
-        for line in self.process.stdout:
-            if line.startswith(start):
-                return line
-        self.process.wait()
-        self.errors.seek(0)
-        raise RuntimeError(last_line(self.errors.read()))
+        super().__init__([sys.executable, f"{HERE}/peer_torch.py", build, *arguments, name])
 
     def take_turn(self, steps):
-        self.process.stdin.write(f"run {steps}\n")
-        self.process.stdin.flush()
-        answer = json.loads(self.read("{"))
+        answer = self.ask(steps)
         return self.batch / answer["seconds"], answer["memory_mb"]
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def last_line(text):
-    """Of an error, its sentence: torch.compile ends with advice, so a line that names the error goes before the last."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()] or ["it ended without a word"]
-    return next((line for line in lines if line.partition(":")[0].endswith("Error")), lines[-1])
 
 
 def check(contenders, case, params):

@@ -1,7 +1,5 @@
 // fewshift bench MODEL.onnx
 // SPDX-License-Identifier: Apache-2.0
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -10,6 +8,7 @@
 
 #include "cli/bench.h"
 #include "cli/commands.h"
+#include "cli/memory.h"
 #include "cli/threads.h"
 #include "core/json_text.h"
 #include "core/peak.h"
@@ -126,9 +125,7 @@ int bench_model(const BenchOptions& o) {
   for (float& value : x) value = static_cast<float>(random.normal());
 
   const Times times = run_times(session, steps, x, y);
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const double memory = static_cast<double>(usage.ru_maxrss) / 1024;
+  const double memory = peak_memory_mb();
   const double shifts = shift_share(o.model, session, batch, workers, steps, x, y);
   const double peak = peak_gflops(workers);
   const double gflops = 2e-9 * static_cast<double>(model->madds() * batch) / times.median();

@@ -1,17 +1,15 @@
 // fewshift bench --train NAME
 // SPDX-License-Identifier: Apache-2.0
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "arch/count.h"
 #include "cli/bench.h"
 #include "cli/commands.h"
+#include "cli/memory.h"
 #include "cli/torch_threads.h"
 #include "core/error.h"
 #include "core/json_text.h"
@@ -33,19 +31,6 @@ double seconds(Clock::time_point begin, Clock::time_point end) {
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
-}
-
-// Of this process, MB: now, and at most so far.
-double resident_mb() {
-  std::ifstream file("/proc/self/statm");
-  double pages = 0;
-  file >> pages >> pages;
-  return pages * 4096 / (1 << 20);
-}
-double peak_mb() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024;
 }
 
 // The units of a network, and the seconds of each in every step.
@@ -141,10 +126,10 @@ int bench_train(const BenchOptions& o) {
   torch::optim::SGD optimiser(network->parameters(),
                               torch::optim::SGDOptions(0.01).momentum(0.9).nesterov(true));
   Times times{parts_of(arch, size), {}, {}, {}};
-  const double before = resident_mb();
+  const double before = resident_memory_mb();
   for (int k = 0; k < steps + 3; ++k)
     step(network, images, labels, optimiser, o.precision == "bf16", k >= 3, times);
-  const double memory = peak_mb();
+  const double memory = peak_memory_mb();
   Row units{"units"}, rest{"stem and classifier"}, all{"step"};
   std::vector<Row> rows;
   for (const Part& part : times.parts) {

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/open_classifier.h"
 
-#include <cctype>
-
 #include "core/error.h"
+#include "core/file.h"
 #include "model/onnx.h"
 #ifdef FEWSHIFT_TRAIN
 #include "cli/torch_threads.h"
@@ -15,9 +14,7 @@
 namespace fewshift::cli {
 
 bool is_onnx(const std::filesystem::path& path) {
-  std::string extension = path.extension().string();
-  for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return extension == ".onnx";
+  return extension_of(path) == ".onnx";
 }
 
 TrainedClassifier open_classifier(const std::filesystem::path& path, int asked) {

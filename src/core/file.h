@@ -9,6 +9,9 @@
 
 namespace fewshift {
 
+// The extension of `path` with its dot, in small letters: ".onnx".
+std::string extension_of(const std::filesystem::path& path);
+
 // The bytes of `path`. Throws Error (kNotFound, kIo).
 std::string read_file(const std::filesystem::path& path);
 

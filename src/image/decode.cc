@@ -2,9 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/decode.h"
 
-#include <algorithm>
-#include <cctype>
-
 #include "core/error.h"
 #include "core/file.h"
 #include "image/jpeg_decode.h"
@@ -36,9 +33,7 @@ Image load_image(const std::filesystem::path& path, int min_side) {
 }
 
 bool has_image_extension(const std::filesystem::path& path) {
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const std::string extension = extension_of(path);
   return extension == ".jpg" || extension == ".jpeg" || extension == ".png";
 }
 

@@ -6,6 +6,7 @@
 #include <hwy/foreach_target.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "kernels/kernels.h"
 #include "kernels/vectors-inl.h"
@@ -17,10 +18,7 @@ namespace {
 
 // A tile of kHeight channels x kWidth vectors of pixels keeps its sums in registers: 24 of 32, or 12 of 16.
 constexpr int kHeight = kManyRegisters ? 8 : 4, kWidth = 3;
-#ifndef TOG
-#define TOG 3072
-#endif
-constexpr int64_t kTogetherFloats = TOG;  // of a product's inputs, which stay in the nearest cache
+constexpr int64_t kTogetherFloats = 3072;  // of a product's inputs, which stay in the nearest cache
 
 using Ending = PlanarProduct::Ending;
 
@@ -58,7 +56,7 @@ HWY_INLINE void product_tile(const PlanarProduct& a, int64_t o, int64_t v) {
       for (int j = 0; j < kVectors; ++j) sums[i][j] = hn::MulAdd(w, in[j], sums[i][j]);
     }
   }
-  const Vector zero = hn::Zero(d);
+  const Vector zero = hn::Zero(d), infinity = constant(std::numeric_limits<float>::infinity());
 #pragma GCC unroll 16
   for (int i = 0; i < kHeight; ++i) {
     Vector total = zero;
@@ -66,7 +64,7 @@ HWY_INLINE void product_tile(const PlanarProduct& a, int64_t o, int64_t v) {
     for (int j = 0; j < kVectors; ++j) {
       Vector sum = sums[i][j];
       if constexpr (kEnding == Ending::kRelu) {
-        sum = positive(sum);
+        sum = clamp(sum, zero, infinity);
         if (a.masks) sum = hn::Mul(sum, hn::LoadU(d, a.masks + (v + j) * kLanes));
       }
       if constexpr (kEnding == Ending::kMask) {

@@ -31,13 +31,6 @@ HWY_INLINE Vector clamp(Vector x, Vector low, Vector high) {
   return hn::IfThenElse(hn::Lt(x, low), low, hn::IfThenElse(hn::Gt(x, high), high, x));
 #endif
 }
-HWY_INLINE Vector positive(Vector x) {  // max(x, 0), likewise
-#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
-  return hn::Max(constant(0), x);
-#else
-  return hn::IfThenElse(hn::Lt(x, constant(0)), constant(0), x);
-#endif
-}
 HWY_INLINE Vector clamp(Vector x, float low, float high) {
   return clamp(x, constant(low), constant(high));
 }

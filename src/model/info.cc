@@ -5,6 +5,7 @@
 
 #include "arch/registry.h"
 #include "core/error.h"
+#include "core/file.h"
 #include "core/json_text.h"
 
 namespace fewshift {
@@ -69,7 +70,7 @@ Arch arch_of(const ModelInfo& info, const std::string& where) {
 }
 
 std::filesystem::path checkpoint_path(const std::filesystem::path& given) {
-  if (given.extension() == ".onnx")
+  if (extension_of(given) == ".onnx")
     throw Error(ErrorCode::kUnsupported, given.string(),
                 "is an exported model; here a RUN folder or a .safetensors checkpoint is wanted");
   if (!std::filesystem::is_directory(given)) return given;

@@ -3,6 +3,7 @@
 
 #include <limits>
 
+#include "ops/bottleneck.h"
 #include "ops/norm_relu_shift.h"
 
 namespace fewshift {
@@ -39,8 +40,9 @@ Tensor norm_relu_shift(nn::BatchNorm2dImpl& norm, const Tensor& h, const ShiftLa
 
 }  // namespace
 
-void set_fused(bool fused) {
+bool set_fused(bool fused) {
   g_fused = fused;
+  return fused && has_fused_bottleneck();
 }
 bool is_fused() {
   return g_fused;

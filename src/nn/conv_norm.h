@@ -24,7 +24,8 @@ struct ConvNormImpl : torch::nn::Module {
 TORCH_MODULE(ConvNorm);
 
 // Whether units may use operators that fuse theirs (default), or each goes by itself, for comparing the two.
-void set_fused(bool fused);
+// Returns whether bottlenecks will be fused: not on every processor.
+bool set_fused(bool fused);
 bool is_fused();
 
 // The running statistics, from a batch's mean and biased variance over so many pixels.

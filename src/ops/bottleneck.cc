@@ -11,6 +11,7 @@
 
 #include <cstring>
 
+#include "kernels/kernels.h"
 #include "ops/bottleneck_pass.h"
 #include "ops/shift_geometry.h"
 
@@ -20,6 +21,7 @@ namespace {
 using at::Tensor;
 using bottleneck::Shape;
 using bottleneck::Tap;
+using bottleneck::Taps;
 using bottleneck::Work;
 using torch::autograd::AutogradContext;
 using torch::autograd::tensor_list;
@@ -60,9 +62,11 @@ Tap tap(int64_t y, int64_t x, double weight, const Shape& s) {
 void place_taps(const Bottleneck& u, bool learns, Work& work) {
   const Shape& s = work.shape;
   if (!u.displacement.defined()) {
-    work.taps.assign(s.hidden, {{0, 0, 0, 0.25f}, {1, 0, 0, 0.25f}, {2, 0, 0, 0.25f}, {3, 0, 0, 0.25f}});
+    work.tap_count = 4;
+    work.taps.assign(s.hidden, {{{0, 0, 0, 0.25f}, {1, 0, 0, 0.25f}, {2, 0, 0, 0.25f}, {3, 0, 0, 0.25f}}});
     return;
   }
+  work.tap_count = u.interpolated ? 4 : 1;
   const Size map{s.H, s.W};
   const auto near = whole_shifts(u.displacement.detach(), half_to_even, map),
              floor = whole_shifts(
@@ -72,14 +76,10 @@ void place_taps(const Bottleneck& u, bool learns, Work& work) {
   for (int64_t m = 0; m < s.hidden; ++m) {
     const auto [y, x] = floor[m];
     const double p = fraction(v[2 * m]), q = fraction(v[2 * m + 1]);
-    const std::array<Tap, 4> corners{tap(y, x, (1 - p) * (1 - q), s), tap(y, x + 1, (1 - p) * q, s),
-                                     tap(y + 1, x, p * (1 - q), s), tap(y + 1, x + 1, p * q, s)};
+    const Taps corners{tap(y, x, (1 - p) * (1 - q), s), tap(y, x + 1, (1 - p) * q, s),
+                       tap(y + 1, x, p * (1 - q), s), tap(y + 1, x + 1, p * q, s)};
     if (learns) work.corners.push_back(corners);
-    if (u.interpolated) {
-      work.taps.emplace_back(corners.begin(), corners.end());
-    } else {
-      work.taps.push_back({tap(near[m].dy, near[m].dx, 1, s)});
-    }
+    work.taps.push_back(u.interpolated ? corners : Taps{tap(near[m].dy, near[m].dx, 1, s)});
   }
 }
 
@@ -120,11 +120,12 @@ std::pair<Tensor, Tensor> sums_of(const Shape& s, const float* dz, const float* 
   return {doubles(sums, {s.N, s.out}).sum(0), doubles(products, {s.N, s.out}).sum(0)};
 }
 
-// What the backward pass must know beside tensors.
+// What the backward pass must know beside the tensors of the graph; all in double.
 struct Saved : torch::CustomClassHolder {
-  Bottleneck unit;  // settings; its tensors are not set
   Work work;
-  Tensor mean, covariance;  // of x, double
+  bool residual = false;
+  Tensor covariance, r1;  // of x; 1 / sigma of the expand
+  Tensor mean2, r2;       // of the project, and 1 / sigma
 };
 
 struct Function : torch::autograd::Function<Function> {
@@ -143,19 +144,19 @@ struct Function : torch::autograd::Function<Function> {
     const Tensor map = x.contiguous(), W = matrix(expand);
     work.x = map.const_data_ptr<float>();
 
-    Tensor mean1, variance1;
+    Tensor mean = at::zeros({s.width}, at::kDouble), mean1, variance1;
     if (batch) {
-      std::vector<double> mean, covariance;
-      bottleneck::input_moments(work, mean, covariance);
-      saved->mean = doubles(mean, {s.width}), saved->covariance = doubles(covariance, {s.width, s.width});
-      mean1 = W.mv(saved->mean);
+      std::vector<double> means, covariance;
+      bottleneck::input_moments(work, means, covariance);
+      mean = doubles(means, {s.width}), saved->covariance = doubles(covariance, {s.width, s.width});
+      mean1 = W.mv(mean);
       variance1 = (W.mm(saved->covariance) * W).sum(1).clamp_min(0.0);
     } else {
-      saved->mean = at::zeros({s.width}, at::kDouble);
       mean1 = wide(u.mean1), variance1 = wide(u.variance1);
     }
-    const Tensor scale = wide(gamma1) * (variance1 + u.eps1).rsqrt();
-    work.centre = floats(saved->mean);
+    saved->r1 = (variance1 + u.eps1).rsqrt();
+    const Tensor scale = wide(gamma1) * saved->r1;
+    work.centre = floats(mean);
     work.expand = floats(W * scale.unsqueeze(1));
     work.bias = floats(batch ? wide(beta1) : wide(beta1) - scale * mean1);
     work.project = floats(matrix(project));
@@ -168,7 +169,8 @@ struct Function : torch::autograd::Function<Function> {
       variance2.mutable_data_ptr<double>()[o] = std::max(0.0, moments[o].squares / moments[o].count);
     }
     if (!batch) mean2 = wide(u.mean2), variance2 = wide(u.variance2);
-    const Tensor scale2 = wide(gamma2) * (variance2 + u.eps2).rsqrt();
+    saved->r2 = (variance2 + u.eps2).rsqrt();
+    const Tensor scale2 = wide(gamma2) * saved->r2;
     const Tensor z = batch         ? at::empty({s.N, s.first + s.out, s.H_out, s.W_out}, map.options(),
                                                at::MemoryFormat::Contiguous)
                      : s.first > 0 ? at::empty_like(map)
@@ -180,13 +182,10 @@ struct Function : torch::autograd::Function<Function> {
                                  variance2.to(at::kFloat)};
     if (batch) {
       work.x = nullptr;
-      saved->unit.residual = u.residual, saved->unit.eps1 = u.eps1, saved->unit.eps2 = u.eps2;
+      saved->residual = u.residual, saved->mean2 = mean2;
       context->save_for_backward(
           {map, y, expand, gamma1, project, gamma2, displacement.value_or(Tensor()), u.removal_cost});
       context->saved_data["saved"] = c10::IValue::make_capsule(saved);
-      context->saved_data["variance1"] = variance1;
-      context->saved_data["mean2"] = mean2;
-      context->saved_data["variance2"] = variance2;
     }
     context->mark_non_differentiable(statistics);
     return {z, statistics[0], statistics[1], statistics[2], statistics[3]};
@@ -204,8 +203,7 @@ struct Function : torch::autograd::Function<Function> {
 
     // dy = gamma2 / sigma2 * (dz - dbeta2 / P - xhat dgamma2 / P)
     const double P_out = static_cast<double>(s.N * s.H_out * s.W_out);
-    const Tensor mean2 = context->saved_data["mean2"].toTensor();
-    const Tensor r2 = (context->saved_data["variance2"].toTensor() + saved.unit.eps2).rsqrt();
+    const Tensor &mean2 = saved.mean2, &r1 = saved.r1, &r2 = saved.r2;
     const auto [dbeta2, products] = sums_of(s, dz, y.const_data_ptr<float>(), mean2);
     const Tensor dgamma2 = products * r2;
     const Tensor a = wide(tensors[5]) * r2, b = -a * r2 * dgamma2 / P_out, c = -a * dbeta2 / P_out;
@@ -217,7 +215,6 @@ struct Function : torch::autograd::Function<Function> {
 
     const double P = static_cast<double>(s.N * s.H * s.W);
     const Tensor W = matrix(tensors[2]);
-    const Tensor r1 = (context->saved_data["variance1"].toTensor() + saved.unit.eps1).rsqrt();
     const Tensor scale = wide(tensors[3]) * r1;
     const Tensor G = doubles(g.expand, {s.hidden, s.width}), sums = doubles(g.sums, {s.hidden});
     const Tensor dgamma1 = (W * G).sum(1) * r1;
@@ -225,7 +222,7 @@ struct Function : torch::autograd::Function<Function> {
     if (context->needs_input_grad(1)) {
       const Tensor B = W.t().mm(W * (scale * dgamma1 * r1 / P).unsqueeze(1));
       const Tensor k = -(scale * sums / P).unsqueeze(0).mm(W).squeeze(0);
-      bottleneck::finish_gradient(work, floats(-B), floats(k), dz, saved.unit.residual,
+      bottleneck::finish_gradient(work, floats(-B), floats(k), dz, saved.residual,
                                   dx.mutable_data_ptr<float>());
     }
     Tensor du;

@@ -2,14 +2,10 @@
 // activation lives in the nearest caches alone, some channels of some images at a time, and is computed again
 // for the backward walk. SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include <ATen/core/Tensor.h>
-
 #include <array>
 #include <cstdint>
 #include <vector>
 
-#include "core/aligned.h"
-#include "kernels/kernels.h"
 #include "ops/planes.h"
 
 namespace fewshift::bottleneck {
@@ -21,7 +17,7 @@ struct Tap {
   int64_t phase, y, x;  // phase: 2 (row % 2) + column % 2; 0 with stride 1
   float weight;
 };
-using Taps = std::vector<Tap>;
+using Taps = std::array<Tap, 4>;
 
 struct Shape {
   int64_t N, H, W;             // input maps
@@ -35,12 +31,13 @@ struct Shape {
 // All [C][...] of float32 and contiguous; maps are [N,C,H,W], contiguous.
 struct Work {
   Shape shape;
-  std::vector<Taps> taps;  // [hidden]: one each, or four each (one a phase, where there are four)
-  std::vector<std::array<Tap, 4>> corners;  // [hidden], if displacements learn: S(k,l) at 2 k + l
-  bool measures = false;                    // removal costs too
-  std::vector<float> centre;                // [width], subtracted from x
-  std::vector<float> expand, bias;          // [hidden][width], batch norm folded in, and [hidden]
-  std::vector<float> project;               // [out][hidden]
+  int tap_count = 1;                // 1, or 4: with a stride of 2 one a phase
+  std::vector<Taps> taps;           // [hidden], the first tap_count of each
+  std::vector<Taps> corners;        // [hidden], if displacements learn: S(k,l) at 2 k + l
+  bool measures = false;            // removal costs too
+  std::vector<float> centre;        // [width], subtracted from x
+  std::vector<float> expand, bias;  // [hidden][width], batch norm folded in, and [hidden]
+  std::vector<float> project;       // [out][hidden]
   const float* x = nullptr;
 };
 
@@ -61,10 +58,10 @@ struct Gradients {
 // dy = a * dz + b * (y - centre) + c, channel by channel ([out] each; y: [N,out,H_out,W_out], dz: with
 // `first` channels before, which do not matter). Writes dx, a map as x, in the channels read, without what
 // goes through the batch's statistics.
-struct Affine {
+struct OutputGradient {
   std::vector<float> a, b, centre, c;
 };
-Gradients backward(const Work& work, const float* dz, const float* y, const Affine& dy, float* dx);
+Gradients backward(const Work& work, const float* dz, const float* y, const OutputGradient& dy, float* dx);
 
 // dx[n,i] += bias[i] + sum over k of correction[i][k] * (x[n,k] - centre[k]) (+ dz[n,i]) in the channels
 // read; those before are dz's. dx and dz: maps as x.

@@ -8,10 +8,6 @@
 namespace fewshift {
 namespace {
 
-int64_t round_up(int64_t value, int64_t unit) {
-  return (value + unit - 1) / unit * unit;
-}
-
 // So many cache lines that planes do not fall upon the same sets of a cache.
 int64_t spaced(int64_t floats) {
   return (round_up(floats, 16) / 16 | 1) * 16;

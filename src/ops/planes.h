@@ -6,6 +6,10 @@
 
 namespace fewshift {
 
+inline int64_t round_up(int64_t value, int64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
 // Where the pixels of `images` maps of height x width stand in a plane, twice: narrow, without a margin, and
 // wide, with margin_y rows and margin_x columns of zeros around each map, which neighbours share. Both have
 // the same vectors of pixels in the same order, image by image. A narrow row is the map's own where vectors

@@ -16,7 +16,6 @@
 #include "nn/autocast.h"
 #include "nn/conv_norm.h"
 #include "nn/displacements.h"
-#include "ops/bottleneck.h"
 #include "train/average.h"
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
@@ -123,8 +122,8 @@ class Trainer {
     if (data_.test) line += ", test " + std::to_string(data_.test->size());
     say(line);
     if (!first_words_.empty()) say(first_words_);
-    set_fused(recipe_.fused == "on");
-    if (recipe_.fused == "on" && !has_fused_bottleneck())
+    const bool fuses = set_fused(recipe_.fused == "on");
+    if (recipe_.fused == "on" && !fuses)
       say("this processor has neither AVX2 nor AVX-512: bottlenecks are not fused, every layer goes by "
           "itself");
     if (recipe_.precision == "bf16" && !multiplies_bfloat16()) {

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ops/bottleneck_walk.h"
+
+#include <algorithm>
+
+namespace fewshift::bottleneck {
+
+using Ending = PlanarProduct::Ending;
+
+Walk::Walk(const Plan& plan, const Packed& packed, bool backward)
+    : p_(plan), packed_(packed), s_(plan.shape), g_(plan.grid), memory_(floats(plan, backward)) {
+  x_ = memory_.take(s_.phases() * p_.in_rows * g_.narrow_floats);
+  y_ = memory_.take(p_.out_rows * g_.narrow_floats);
+  a_ = memory_.take(p_.phases_held() * p_.chunk * g_.wide_floats);
+  if (!p_.direct) z_ = memory_.take(p_.chunk * g_.narrow_floats);
+  if (!backward) return;
+  dx_ = memory_.take(s_.phases() * p_.in_rows * g_.narrow_floats);
+  dh_ = memory_.take(p_.chunk * g_.wide_floats);
+  lanes_ = memory_.take(p_.hidden_rows * p_.kernels.lanes);
+  if (!p_.direct) da_ = memory_.take(p_.chunk * g_.wide_floats);
+}
+
+void Walk::start(int64_t first, int64_t end) {
+  first_ = first, images_ = end - first;
+  vectors_ = images_ * g_.image_vectors;
+  for (int64_t n = 0; n < images_; ++n) {
+    for (int64_t phase = 0; phase < s_.phases(); ++phase) {
+      for (int64_t c = 0; c < s_.width; ++c)
+        pack_plane(p_.w.x + ((first_ + n) * s_.channels + s_.first + c) * s_.H * s_.W + p_.first_pixel(phase),
+                   p_.pixels(phase), g_, 1.0f, -p_.w.centre[c], input(phase, c) + n * g_.narrow_image);
+    }
+  }
+  std::fill_n(written_, 4, false);
+}
+
+void Walk::start_backward(const float* dz, const float* y, const OutputGradient& dy) {
+  const int64_t pixels = s_.H_out * s_.W_out;
+  for (int64_t n = 0; n < images_; ++n) {
+    for (int64_t o = 0; o < s_.out; ++o) {
+      const int64_t image = first_ + n;
+      pack_plane(dz + (image * (s_.first + s_.out) + s_.first + o) * pixels,
+                 y + (image * s_.out + o) * pixels, p_.out_pixels(), g_, dy.a[o], dy.b[o], dy.centre[o],
+                 dy.c[o], y_ + o * g_.narrow_floats + n * g_.narrow_image);
+    }
+  }
+}
+
+void Walk::forward(float* y) {
+  for (const Chunk& chunk : p_.chunks) {
+    produce(chunk);
+    PlanarProduct product = reader(chunk);
+    product.weights = packed_.project.data() + p_.out_rows * chunk.begin;
+    product.adds = chunk.begin > 0;
+    product.y = y_, product.y_plane = g_.narrow_floats, product.y_vectors = g_.narrow.data();
+    product.outputs = p_.out_rows;
+    p_.kernels.planar_product(product);
+  }
+  const int64_t pixels = s_.H_out * s_.W_out;
+  for (int64_t n = 0; n < images_; ++n) {
+    for (int64_t o = 0; o < s_.out; ++o)
+      unpack_plane(y_ + o * g_.narrow_floats + n * g_.narrow_image, g_, p_.out_pixels(),
+                   y + ((first_ + n) * s_.out + o) * pixels);
+  }
+}
+
+void Walk::backward(Sums& sums, float* dx) {
+  for (const Chunk& chunk : p_.chunks) {
+    produce(chunk);
+    const PlanarProduct hidden = reader(chunk);
+    PlanarDots dots;
+    dots.a = y_, dots.a_plane = g_.narrow_floats, dots.a_vectors = g_.narrow.data();
+    dots.b = hidden.x, dots.b_offsets = hidden.x_offsets, dots.b_vectors = hidden.x_vectors;
+    dots.out = sums.project.data() + chunk.begin * p_.out_rows, dots.out_column = p_.out_rows;
+    dots.rows = p_.out_rows, dots.columns = chunk.count, dots.vectors = vectors_;
+    p_.kernels.planar_dots(dots);
+    if (p_.direct) {
+      shifted_gradient(chunk, sums);
+      descend(chunk, chunk.phase, dh_, packed_.back.data() + chunk.row, sums);
+      continue;
+    }
+    PlanarProduct gradient = gradient_product(chunk);
+    p_.kernels.planar_product(gradient);
+    if (!p_.w.corners.empty()) correlate(chunk, false, sums);
+    for (int64_t phase = 0; phase < s_.phases(); ++phase) {
+      unsample(chunk, phase);
+      descend(chunk, phase, da_, packed_.still.data() + chunk.row, sums);
+    }
+  }
+  for (int64_t n = 0; n < images_; ++n) {
+    for (int64_t phase = 0; phase < s_.phases(); ++phase) {
+      if (!written_[phase]) std::fill_n(narrow(dx_, phase, 0), p_.in_rows * g_.narrow_floats, 0.0f);
+      for (int64_t c = 0; c < s_.width; ++c)
+        unpack_plane(narrow(dx_, phase, c) + n * g_.narrow_image, g_, p_.pixels(phase),
+                     dx + ((first_ + n) * s_.channels + s_.first + c) * s_.H * s_.W + p_.first_pixel(phase));
+    }
+  }
+}
+
+void Walk::take_lanes(std::vector<double>& sums) {
+  const int lanes = p_.kernels.lanes;
+  for (const Chunk& chunk : p_.chunks) {
+    for (int64_t k = 0; k < chunk.count; ++k) {
+      for (int lane = 0; lane < lanes; ++lane)
+        sums[chunk.begin + k] += lanes_[(chunk.row + k) * lanes + lane];
+    }
+  }
+  std::fill_n(lanes_, p_.hidden_rows * lanes, 0.0f);
+}
+
+int64_t Walk::floats(const Plan& p, bool backward) {
+  const int64_t phases = p.shape.phases(), in = phases * p.in_rows * p.grid.narrow_floats,
+                out = p.out_rows * p.grid.narrow_floats, wide = p.chunk * p.grid.wide_floats,
+                sampled = p.direct ? 0 : p.chunk * p.grid.narrow_floats;
+  const int64_t forward = in + out + p.phases_held() * wide + sampled;
+  return forward + (backward ? in + (p.direct ? 1 : 2) * wide + p.hidden_rows * p.kernels.lanes : 0) + 256;
+}
+
+float* Walk::narrow(float* planes, int64_t phase, int64_t c) const {
+  return planes + (phase * p_.in_rows + c) * g_.narrow_floats;
+}
+
+void Walk::produce(const Chunk& chunk) {
+  for (int64_t phase = 0; phase < s_.phases(); ++phase) {
+    if (!p_.every_phase && phase != chunk.phase) continue;
+    PlanarProduct product;
+    product.ending = Ending::kRelu;
+    product.x = input(phase, 0), product.x_offsets = packed_.inputs.data();
+    product.x_vectors = g_.narrow.data();
+    product.weights = packed_.expand.data() + chunk.row * s_.width;
+    product.bias = packed_.bias.data() + chunk.row;
+    product.y = hidden(phase), product.y_plane = g_.wide_floats, product.y_vectors = g_.wide.data();
+    product.masks = p_.masks[phase].empty() ? nullptr : p_.masks[phase].data();
+    product.inputs = s_.width, product.outputs = chunk.rows, product.vectors = vectors_;
+    p_.kernels.planar_product(product);
+  }
+  for (int64_t k = 0; !p_.direct && k < chunk.count; ++k) {
+    PlanarSample sample;
+    sample.x = a_ + k * g_.wide_floats, sample.x_vectors = g_.wide.data();
+    sample.y = z_ + k * g_.narrow_floats, sample.y_vectors = g_.narrow.data();
+    sample.vectors = vectors_;
+    for (const Tap& tap : taps(chunk, k)) {  // four: whatever is sampled has them
+      sample.offsets[sample.taps] = p_.offset(tap);
+      sample.weights[sample.taps++] = tap.weight;
+    }
+    p_.kernels.planar_sample(sample);
+  }
+}
+
+PlanarProduct Walk::reader(const Chunk& chunk) const {
+  PlanarProduct product;
+  product.x = p_.direct ? a_ : z_;
+  product.x_offsets = p_.direct ? packed_.moved.data() + chunk.row : packed_.sampled.data();
+  product.x_vectors = p_.direct ? g_.wide.data() : g_.narrow.data();
+  product.inputs = chunk.count, product.vectors = vectors_;
+  return product;
+}
+
+PlanarProduct Walk::gradient_product(const Chunk& chunk) const {
+  PlanarProduct product;
+  product.x = y_, product.x_offsets = packed_.outputs.data(), product.x_vectors = g_.narrow.data();
+  product.weights = packed_.project_back.data() + chunk.row * s_.out;
+  product.inputs = s_.out, product.outputs = chunk.rows, product.vectors = vectors_;
+  product.y = dh_, product.y_plane = g_.wide_floats, product.y_vectors = g_.wide.data();
+  return product;
+}
+
+void Walk::shifted_gradient(const Chunk& chunk, Sums& sums) {
+  PlanarProduct product = gradient_product(chunk);
+  const bool learns = p_.w.measures || !p_.w.corners.empty();
+  if (!learns) {
+    product.ending = Ending::kMask;
+    product.gate = a_, product.gate_offsets = packed_.moved.data() + chunk.row;
+    product.gate_vectors = g_.wide.data();
+    product.sums = lanes_ + chunk.row * p_.kernels.lanes;
+  }
+  p_.kernels.planar_product(product);
+  if (learns) correlate(chunk, true, sums);
+}
+
+void Walk::correlate(const Chunk& chunk, bool gated, Sums& sums) {
+  const bool learns = !p_.w.corners.empty(), measures = p_.w.measures;
+  for (int64_t k = 0; k < chunk.count; ++k) {
+    const int64_t m = chunk.begin + k;
+    PlanarTaps t;
+    t.g = dh_ + k * g_.wide_floats, t.z = a_ + k * g_.wide_floats;
+    t.taps = measures ? 6 : 4;
+    for (int i = 0; learns && i < 4; ++i) t.offsets[i] = p_.offset(p_.w.corners[p_.order[m]][i]);
+    t.offsets[4] = 0;
+    t.offsets[5] = t.gate = p_.offset(taps(chunk, k)[0]);
+    t.gated = gated;
+    t.vectors = measures ? g_.image_vectors : vectors_;
+    for (int64_t v = 0; v < vectors_; v += t.vectors) {
+      t.g_vectors = t.z_vectors = g_.wide.data() + v;
+      p_.kernels.planar_taps(t);
+      for (int i = 0; learns && i < 4; ++i) sums.corners[i * s_.hidden + m] += t.dots[i];
+      if (measures) sums.removal[m] += (t.dots[4] - t.dots[5]) * (t.dots[4] - t.dots[5]);
+      if (gated) lanes_[(chunk.row + k) * p_.kernels.lanes] += static_cast<float>(t.sum);
+    }
+  }
+}
+
+void Walk::unsample(const Chunk& chunk, int64_t phase) {
+  for (int64_t k = 0; k < chunk.count; ++k) {
+    PlanarSample sample;
+    sample.x = dh_ + k * g_.wide_floats, sample.y = da_ + k * g_.wide_floats;
+    sample.x_vectors = sample.y_vectors = g_.wide.data(), sample.vectors = vectors_;
+    for (const Tap& tap : taps(chunk, k)) {
+      if (tap.phase != phase) continue;
+      sample.offsets[sample.taps] = static_cast<int32_t>(-tap.y * g_.pitch - tap.x);
+      sample.weights[sample.taps++] = tap.weight;
+    }
+    p_.kernels.planar_sample(sample);
+    PlanarTaps gate;
+    gate.g = sample.y, gate.z = hidden(phase) + k * g_.wide_floats;
+    gate.g_vectors = gate.z_vectors = g_.wide.data(), gate.vectors = vectors_, gate.gated = true;
+    p_.kernels.planar_taps(gate);
+    lanes_[(chunk.row + k) * p_.kernels.lanes] += static_cast<float>(gate.sum);
+  }
+}
+
+void Walk::descend(const Chunk& chunk, int64_t phase, const float* gradient, const int32_t* offsets,
+                   Sums& sums) {
+  PlanarDots dots;
+  dots.a = input(phase, 0), dots.a_plane = g_.narrow_floats, dots.a_vectors = g_.narrow.data();
+  dots.b = gradient, dots.b_offsets = offsets, dots.b_vectors = g_.wide.data();
+  dots.out = sums.expand.data() + chunk.begin * p_.in_rows, dots.out_column = p_.in_rows;
+  dots.rows = p_.in_rows, dots.columns = chunk.count, dots.vectors = vectors_;
+  p_.kernels.planar_dots(dots);
+  PlanarProduct product;
+  product.x = gradient, product.x_offsets = offsets, product.x_vectors = g_.wide.data();
+  product.weights = packed_.expand_back.data() + p_.in_rows * chunk.begin;
+  product.adds = written_[phase];
+  product.y = narrow(dx_, phase, 0), product.y_plane = g_.narrow_floats, product.y_vectors = g_.narrow.data();
+  product.inputs = chunk.count, product.outputs = p_.in_rows, product.vectors = vectors_;
+  p_.kernels.planar_product(product);
+  written_[phase] = true;
+}
+
+}  // namespace fewshift::bottleneck

@@ -1,0 +1,74 @@
+// One thread's walk over groups of a bottleneck's images. SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "ops/bottleneck_plan.h"
+
+namespace fewshift::bottleneck {
+
+// Sums of a part of the batch.
+struct Sums {
+  std::vector<float> project, expand;          // [hidden][out_rows], [hidden][in_rows]
+  std::vector<double> sums, corners, removal;  // [hidden], [4][hidden], [hidden]
+};
+
+// One thread's walk over groups of images.
+class Walk {
+ public:
+  Walk(const Plan& plan, const Packed& packed, bool backward);
+
+  void start(int64_t first, int64_t end);
+  void start_backward(const float* dz, const float* y, const OutputGradient& dy);
+
+  // y = project * what the spatial operator gives; then to the tensor.
+  void forward(float* y);
+
+  // Adds to the sums, and writes dx.
+  void backward(Sums& sums, float* dx);
+
+  // Sums of the gradient before the ReLU, of the images since the last call.
+  void take_lanes(std::vector<double>& sums);
+
+ private:
+  static int64_t floats(const Plan& p, bool backward);
+
+  float* narrow(float* planes, int64_t phase, int64_t c) const;
+  float* input(int64_t phase, int64_t c) const { return narrow(x_, phase, c); }
+  // The hidden activation in a phase; whichever is there, where only one is.
+  float* hidden(int64_t phase) const { return a_ + (p_.every_phase ? phase * p_.chunk * g_.wide_floats : 0); }
+
+  // relu(expand), and, if sampled, what its readers see.
+  void produce(const Chunk& chunk);
+  const Taps& taps(const Chunk& chunk, int64_t k) const { return p_.w.taps[p_.order[chunk.begin + k]]; }
+
+  // A product's inputs: the chunk's channels behind the spatial operator.
+  PlanarProduct reader(const Chunk& chunk) const;
+
+  // dh = project' * dy
+  PlanarProduct gradient_product(const Chunk& chunk) const;
+
+  // dh, zero where the pixel it comes from is.
+  void shifted_gradient(const Chunk& chunk, Sums& sums);
+
+  // What displacements learn from: correlations of dh with the hidden activation at their corners. Gated: dh
+  // becomes zero where the shifted activation is.
+  void correlate(const Chunk& chunk, bool gated, Sums& sums);
+
+  // da: what of dh comes from a phase's hidden activation, zero where that is.
+  void unsample(const Chunk& chunk, int64_t phase);
+
+  // From the gradient before the ReLU to that of the expand's weights and of x.
+  void descend(const Chunk& chunk, int64_t phase, const float* gradient, const int32_t* offsets, Sums& sums);
+
+  const Plan& p_;
+  const Packed& packed_;
+  const Shape& s_;
+  const Planes& g_;
+  Memory memory_;
+  // Of all channels: x less its centre, y or its gradient, dx. Of a chunk's: the hidden activation, what is
+  // sampled from it, the gradients of that and of the activation. Sums of the latter, lane by lane.
+  float *x_ = nullptr, *y_ = nullptr, *dx_ = nullptr, *a_ = nullptr, *z_ = nullptr, *dh_ = nullptr,
+        *da_ = nullptr, *lanes_ = nullptr;
+  bool written_[4] = {};
+  int64_t first_ = 0, images_ = 0, vectors_ = 0;
+};
+
+}  // namespace fewshift::bottleneck
