@@ -66,19 +66,24 @@ Loop widest() {
 
 }  // namespace
 
+double multiply_adds(int64_t rounds) {
+  static const Loop loop = widest();
+  static std::atomic<float> sink;
+  sink = loop.run(rounds);
+  return 2.0 * kSums * loop.lanes * static_cast<double>(rounds);
+}
+
 double peak_gflops(int threads) {
   constexpr int64_t kRounds = 200'000;
-  const Loop loop = widest();
   double best = 0;
   for (int attempt = 0; attempt < 60; ++attempt) {
-    std::atomic<float> sink{0};
     const auto begin = std::chrono::steady_clock::now();
     std::vector<std::thread> others;
-    for (int t = 1; t < threads; ++t) others.emplace_back([&] { sink = loop.run(kRounds); });
-    sink = loop.run(kRounds);
+    for (int t = 1; t < threads; ++t) others.emplace_back([] { multiply_adds(kRounds); });
+    const double operations = threads * multiply_adds(kRounds);
     for (std::thread& other : others) other.join();
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    best = std::max(best, 2.0 * kSums * loop.lanes * static_cast<double>(kRounds) * threads / seconds / 1e9);
+    best = std::max(best, operations / seconds / 1e9);
   }
   return best;
 }

@@ -6,7 +6,6 @@
 #include <hwy/foreach_target.h>
 
 #include <algorithm>
-#include <limits>
 
 #include "kernels/kernels.h"
 #include "kernels/vectors-inl.h"
@@ -22,28 +21,46 @@ constexpr int64_t kTogetherFloats = 3072;  // of a product's inputs, which stay 
 
 using Ending = PlanarProduct::Ending;
 
+HWY_INLINE Vector relu(Vector x) {
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+  return hn::Max(hn::Zero(D()), x);
+#else
+  return hn::IfThenElse(hn::Lt(x, hn::Zero(D())), hn::Zero(D()), x);
+#endif
+}
+
+// A pointer in a register of its own: compilers compute related ones from each other in the inner loop, which
+// costs an instruction for each load.
+template <class T>
+HWY_INLINE T* held(T* pointer) {
+  asm("" : "+r"(pointer));
+  return pointer;
+}
+
 template <int kVectors, Ending kEnding>
 HWY_INLINE void product_tile(const PlanarProduct& a, int64_t o, int64_t v) {
   const D d;
   Vector sums[kHeight][kVectors];
-  float* y[kVectors];
   const float* x[kVectors];
 #pragma GCC unroll 16
-  for (int j = 0; j < kVectors; ++j) {
-    y[j] = a.y + o * a.y_plane + a.y_vectors[v + j];
-    x[j] = a.x + a.x_vectors[v + j];
-  }
+  for (int j = 0; j < kVectors; ++j) x[j] = held(a.x + a.x_vectors[v + j]);
+  if (kEnding == Ending::kStore && a.adds) {
+    const float* row = held(a.y + o * a.y_plane);
 #pragma GCC unroll 16
-  for (int i = 0; i < kHeight; ++i) {
+    for (int i = 0; i < kHeight; ++i, row = held(row + a.y_plane)) {
 #pragma GCC unroll 16
-    for (int j = 0; j < kVectors; ++j) {
-      sums[i][j] = a.adds   ? hn::LoadU(d, y[j] + i * a.y_plane)
-                   : a.bias ? hn::Set(d, a.bias[o + i])
-                            : hn::Zero(d);
+      for (int j = 0; j < kVectors; ++j) sums[i][j] = hn::LoadU(d, row + a.y_vectors[v + j]);
+    }
+  } else {
+#pragma GCC unroll 16
+    for (int i = 0; i < kHeight; ++i) {
+#pragma GCC unroll 16
+      for (int j = 0; j < kVectors; ++j)
+        sums[i][j] = kEnding == Ending::kRelu ? hn::Set(d, a.bias[o + i]) : hn::Zero(d);
     }
   }
   const float* weights = a.weights + o * a.inputs;
-#pragma GCC unroll 2
+#pragma GCC unroll 4
   for (int64_t k = 0; k < a.inputs; ++k, weights += kHeight) {
     const int64_t offset = a.x_offsets[k];
     Vector in[kVectors];
@@ -56,23 +73,32 @@ HWY_INLINE void product_tile(const PlanarProduct& a, int64_t o, int64_t v) {
       for (int j = 0; j < kVectors; ++j) sums[i][j] = hn::MulAdd(w, in[j], sums[i][j]);
     }
   }
-  const Vector zero = hn::Zero(d), infinity = constant(std::numeric_limits<float>::infinity());
+  const Vector zero = hn::Zero(d);
+  float* row = held(a.y + o * a.y_plane);
+  const bool masked = kEnding == Ending::kRelu && a.masks;
+  int64_t at[kVectors], gate_at[kVectors];
 #pragma GCC unroll 16
-  for (int i = 0; i < kHeight; ++i) {
+  for (int j = 0; j < kVectors; ++j) {
+    at[j] = a.y_vectors[v + j];
+    if constexpr (kEnding == Ending::kMask) gate_at[j] = a.gate_vectors[v + j];
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kHeight; ++i, row = held(row + a.y_plane)) {
     Vector total = zero;
+    const float* gate = nullptr;
+    if constexpr (kEnding == Ending::kMask) gate = held(a.gate + a.gate_offsets[o + i]);
 #pragma GCC unroll 16
     for (int j = 0; j < kVectors; ++j) {
       Vector sum = sums[i][j];
       if constexpr (kEnding == Ending::kRelu) {
-        sum = clamp(sum, zero, infinity);
-        if (a.masks) sum = hn::Mul(sum, hn::LoadU(d, a.masks + (v + j) * kLanes));
+        sum = relu(sum);
+        if (masked) sum = hn::Mul(sum, hn::LoadU(d, a.masks + (v + j) * kLanes));
       }
       if constexpr (kEnding == Ending::kMask) {
-        const Vector gate = hn::LoadU(d, a.gate + a.gate_offsets[o + i] + a.gate_vectors[v + j]);
-        sum = hn::IfThenElseZero(hn::Gt(gate, zero), sum);
+        sum = hn::IfThenElseZero(hn::Gt(hn::LoadU(d, gate + gate_at[j]), zero), sum);
         total = hn::Add(total, sum);
       }
-      hn::StoreU(sum, d, y[j] + i * a.y_plane);
+      hn::StoreU(sum, d, row + at[j]);
     }
     if constexpr (kEnding == Ending::kMask) {
       float* const all = a.sums + (o + i) * kLanes;
@@ -143,19 +169,20 @@ HWY_INLINE void dots_tile(const PlanarDots& a, int64_t i0, int64_t j0) {
 #pragma GCC unroll 16
     for (int j = 0; j < kColumns; ++j) sums[i][j] = hn::Zero(d);
   }
-  const float* const left = a.a + i0 * a.a_plane;
-  const float* right[kColumns];
+  const float *left[kHeight], *right[kColumns];
 #pragma GCC unroll 16
-  for (int j = 0; j < kColumns; ++j) right[j] = a.b + a.b_offsets[j0 + j];
+  for (int i = 0; i < kHeight; ++i) left[i] = held(a.a + (i0 + i) * a.a_plane);
+#pragma GCC unroll 16
+  for (int j = 0; j < kColumns; ++j) right[j] = held(a.b + a.b_offsets[j0 + j]);
+#pragma GCC unroll 4
   for (int64_t v = 0; v < a.vectors; ++v) {
     const int64_t at = a.b_vectors[v];
-    const float* const row = left + a.a_vectors[v];
     Vector in[kColumns];
 #pragma GCC unroll 16
     for (int j = 0; j < kColumns; ++j) in[j] = hn::LoadU(d, right[j] + at);
 #pragma GCC unroll 16
     for (int i = 0; i < kHeight; ++i) {
-      const Vector value = hn::LoadU(d, row + i * a.a_plane);
+      const Vector value = hn::LoadU(d, left[i] + v * kLanes);
 #pragma GCC unroll 16
       for (int j = 0; j < kColumns; ++j) sums[i][j] = hn::MulAdd(value, in[j], sums[i][j]);
     }
@@ -189,17 +216,18 @@ void taps_of(PlanarTaps& results) {
   for (int t = 0; t <= kTaps; ++t) sums[t] = hn::Zero(d);
   const float* corners[kTaps + 1];
 #pragma GCC unroll 16
-  for (int t = 0; t < kTaps; ++t) corners[t] = a.z + a.offsets[t];
-  const float* const gate = a.z + a.gate;
+  for (int t = 0; t < kTaps; ++t) corners[t] = held(a.z + a.offsets[t]);
+  const float* const gate = held(a.z + a.gate);
+  float* const gradient = held(a.g);
+#pragma GCC unroll 2
   for (int64_t v = 0; v < a.vectors; ++v) {
-    float* const at = a.g + a.g_vectors[v];
-    const int64_t z = a.z_vectors[v];
-    Vector g = hn::LoadU(d, at);
+    const int64_t at = a.places[v];
+    Vector g = hn::LoadU(d, gradient + at);
 #pragma GCC unroll 16
-    for (int t = 0; t < kTaps; ++t) sums[t] = hn::MulAdd(g, hn::LoadU(d, corners[t] + z), sums[t]);
+    for (int t = 0; t < kTaps; ++t) sums[t] = hn::MulAdd(g, hn::LoadU(d, corners[t] + at), sums[t]);
     if constexpr (kGated) {
-      g = hn::IfThenElseZero(hn::Gt(hn::LoadU(d, gate + z), hn::Zero(d)), g);
-      hn::StoreU(g, d, at);
+      g = hn::IfThenElseZero(hn::Gt(hn::LoadU(d, gate + at), hn::Zero(d)), g);
+      hn::StoreU(g, d, gradient + at);
       sums[kTaps] = hn::Add(sums[kTaps], g);
     }
   }

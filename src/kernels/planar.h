@@ -19,8 +19,8 @@ struct PlanarProduct {
   const int32_t* x_offsets = nullptr;  // [inputs]
   const int32_t* x_vectors = nullptr;  // [vectors]
   const float* weights = nullptr;      // [outputs / planar_height][inputs][planar_height]: pack_planar
-  const float* bias = nullptr;         // [outputs] where the sums start, or nothing: 0
-  bool adds = false;                   // start with what stands in y
+  const float* bias = nullptr;         // kRelu: [outputs] where the sums start; else at 0, or,
+  bool adds = false;                   // kStore: at what stands in y
   float* y = nullptr;
   int64_t y_plane = 0;
   const int32_t* y_vectors = nullptr;            // [vectors]
@@ -32,12 +32,11 @@ struct PlanarProduct {
   int64_t inputs = 0, outputs = 0, vectors = 0;  // outputs: a multiple of planar_height
 };
 
-// out[j * out_column + i] += sum over v of a[i,v] * b[j,v]; a[i,v] is the vector at a + i * a_plane +
-// a_vectors[v], b[j,v] that at b + b_offsets[j] + b_vectors[v].
+// out[j * out_column + i] += sum over v of a[i,v] * b[j,v]; a[i,v] is the v-th vector of the plane at
+// a + i * a_plane, b[j,v] that at b + b_offsets[j] + b_vectors[v].
 struct PlanarDots {
   const float* a = nullptr;
   int64_t a_plane = 0;
-  const int32_t* a_vectors = nullptr;
   const float* b = nullptr;
   const int32_t* b_offsets = nullptr;
   const int32_t* b_vectors = nullptr;
@@ -48,13 +47,13 @@ struct PlanarDots {
 
 // What happens to a displaced channel's gradient behind the product that makes it: dot[t] = sum over v of
 // g[v] * z[offsets[t] + v] for each of `taps` offsets; then, with `gated`, g[v] becomes zero where
-// z[gate + v] is not above zero, and `sum` is that of what is left.
+// z[gate + v] is not above zero, and `sum` is that of what is left. Vector v is at g + places[v], z +
+// places[v].
 struct PlanarTaps {
   static constexpr int kMost = 6;
-  float* g = nullptr;
-  const int32_t* g_vectors = nullptr;
-  const float* z = nullptr;  // the channel's plane
-  const int32_t* z_vectors = nullptr;
+  float* g = nullptr;        // the channel's plane, and
+  const float* z = nullptr;  // that of what it was made from
+  const int32_t* places = nullptr;
   int64_t vectors = 0;
   int taps = 0;
   int32_t offsets[kMost] = {};

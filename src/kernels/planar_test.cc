@@ -69,7 +69,7 @@ TEST_P(PlanarTest, Product) {
     a.x = x.values.data(), a.x_offsets = x.offsets.data(), a.x_vectors = x.vectors.data();
     a.weights = packed.data();
     a.adds = random.chance(0.3);
-    a.bias = random.chance(0.5) ? bias.data() : nullptr;
+    a.bias = bias.data();
     a.y = y.values.data(), a.y_plane = y.plane, a.y_vectors = y.vectors.data();
     a.masks = random.chance(0.5) ? masks.data() : nullptr;
     a.gate = gate.values.data(), a.gate_offsets = gate.offsets.data(), a.gate_vectors = gate.vectors.data();
@@ -82,7 +82,9 @@ TEST_P(PlanarTest, Product) {
       for (int64_t v = 0; v < count; ++v) {
         for (int l = 0; l < lanes(); ++l) {
           const int64_t place = o * y.plane + y.vectors[v] + l;
-          double sum = a.adds ? before[place] : a.bias ? bias[o] : 0;
+          double sum = a.ending == Ending::kRelu              ? bias[o]
+                       : a.ending == Ending::kStore && a.adds ? before[place]
+                                                              : 0;
           for (int64_t k = 0; k < inputs; ++k)
             sum += o < real ? double(weight[o * inputs + k]) * x.at(k, v)[l] : 0;
           if (a.ending == Ending::kRelu) sum = std::max(sum, 0.0) * (a.masks ? masks[v * lanes() + l] : 1);
@@ -104,11 +106,13 @@ TEST_P(PlanarTest, Product) {
 TEST_P(PlanarTest, Dots) {
   for (int round = 0; round < 200; ++round) {
     const int64_t rows = tiles(1 + below(20)), columns = 1 + below(20), count = 1 + below(40);
-    const Map a = map(rows, count, false), b = map(columns, count, random.chance(0.5));
+    Map a = map(rows, count, false);
+    const Map b = map(columns, count, random.chance(0.5));
+    for (int64_t v = 0; v < count; ++v) a.vectors[v] = static_cast<int32_t>(a.margin + v * lanes());
     const int64_t column = rows + below(5);
     std::vector<float> out = normal(columns * column), expected = out;
     PlanarDots args;
-    args.a = a.values.data(), args.a_plane = a.plane, args.a_vectors = a.vectors.data();
+    args.a = a.at(0, 0), args.a_plane = a.plane;
     args.b = b.values.data(), args.b_offsets = b.offsets.data(), args.b_vectors = b.vectors.data();
     args.out = out.data(), args.out_column = column;
     args.rows = rows, args.columns = columns, args.vectors = count;
@@ -130,8 +134,10 @@ TEST_P(PlanarTest, Dots) {
 TEST_P(PlanarTest, Taps) {
   for (int round = 0; round < 100; ++round) {
     const int64_t count = 1 + below(40);
-    Map g = map(1, count, false);
     const Map z = map(1, count, false);
+    Map g = z;
+    g.values = normal(z.plane);
+    const std::vector<int32_t>& places = z.vectors;
     const std::vector<float> before = g.values;
     const int kinds[] = {0, 4, 6};
     PlanarTaps a;
@@ -139,17 +145,16 @@ TEST_P(PlanarTest, Taps) {
     for (int32_t& offset : a.offsets) offset = static_cast<int32_t>(below(2 * z.margin) - z.margin);
     a.gated = a.taps == 0 || random.chance(0.5);
     a.gate = static_cast<int32_t>(below(2 * z.margin) - z.margin);
-    a.g = g.values.data(), a.g_vectors = g.vectors.data();
-    a.z = z.values.data(), a.z_vectors = z.vectors.data();
+    a.g = g.values.data(), a.z = z.values.data(), a.places = places.data();
     a.vectors = count;
     target().planar_taps(a);
     double dots[PlanarTaps::kMost] = {}, sum = 0;
     for (int64_t v = 0; v < count; ++v) {
       for (int l = 0; l < lanes(); ++l) {
-        const float value = before[g.vectors[v] + l], *const at = z.values.data() + z.vectors[v] + l;
+        const float value = before[places[v] + l], *const at = z.values.data() + places[v] + l;
         for (int t = 0; t < a.taps; ++t) dots[t] += double(value) * at[a.offsets[t]];
         const float left = a.gated && !(at[a.gate] > 0) ? 0 : value;
-        EXPECT_EQ(g.values[g.vectors[v] + l], left) << target().isa;
+        EXPECT_EQ(g.values[places[v] + l], left) << target().isa;
         sum += left;
       }
     }

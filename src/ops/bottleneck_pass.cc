@@ -52,7 +52,7 @@ class Inputs {
       PlanarDots dots;
       dots.a = x_ + i * planes.narrow_floats, dots.a_plane = planes.narrow_floats;
       dots.b = x_, dots.b_offsets = offsets_.data() + i;
-      dots.a_vectors = dots.b_vectors = planes.narrow.data();
+      dots.b_vectors = planes.narrow.data();
       dots.out = products + i * rows + i, dots.out_column = rows;
       dots.rows = kernels_.planar_height, dots.columns = s_.width - i;
       dots.vectors = images_ * planes.image_vectors;

@@ -68,7 +68,7 @@ void Walk::backward(Sums& sums, float* dx) {
     produce(chunk);
     const PlanarProduct hidden = reader(chunk);
     PlanarDots dots;
-    dots.a = y_, dots.a_plane = g_.narrow_floats, dots.a_vectors = g_.narrow.data();
+    dots.a = y_, dots.a_plane = g_.narrow_floats;
     dots.b = hidden.x, dots.b_offsets = hidden.x_offsets, dots.b_vectors = hidden.x_vectors;
     dots.out = sums.project.data() + chunk.begin * p_.out_rows, dots.out_column = p_.out_rows;
     dots.rows = p_.out_rows, dots.columns = chunk.count, dots.vectors = vectors_;
@@ -190,7 +190,7 @@ void Walk::correlate(const Chunk& chunk, bool gated, Sums& sums) {
     t.gated = gated;
     t.vectors = measures ? g_.image_vectors : vectors_;
     for (int64_t v = 0; v < vectors_; v += t.vectors) {
-      t.g_vectors = t.z_vectors = g_.wide.data() + v;
+      t.places = g_.wide.data() + v;
       p_.kernels.planar_taps(t);
       for (int i = 0; learns && i < 4; ++i) sums.corners[i * s_.hidden + m] += t.dots[i];
       if (measures) sums.removal[m] += (t.dots[4] - t.dots[5]) * (t.dots[4] - t.dots[5]);
@@ -212,7 +212,7 @@ void Walk::unsample(const Chunk& chunk, int64_t phase) {
     p_.kernels.planar_sample(sample);
     PlanarTaps gate;
     gate.g = sample.y, gate.z = hidden(phase) + k * g_.wide_floats;
-    gate.g_vectors = gate.z_vectors = g_.wide.data(), gate.vectors = vectors_, gate.gated = true;
+    gate.places = g_.wide.data(), gate.vectors = vectors_, gate.gated = true;
     p_.kernels.planar_taps(gate);
     lanes_[(chunk.row + k) * p_.kernels.lanes] += static_cast<float>(gate.sum);
   }
@@ -221,7 +221,7 @@ void Walk::unsample(const Chunk& chunk, int64_t phase) {
 void Walk::descend(const Chunk& chunk, int64_t phase, const float* gradient, const int32_t* offsets,
                    Sums& sums) {
   PlanarDots dots;
-  dots.a = input(phase, 0), dots.a_plane = g_.narrow_floats, dots.a_vectors = g_.narrow.data();
+  dots.a = input(phase, 0), dots.a_plane = g_.narrow_floats;
   dots.b = gradient, dots.b_offsets = offsets, dots.b_vectors = g_.wide.data();
   dots.out = sums.expand.data() + chunk.begin * p_.in_rows, dots.out_column = p_.in_rows;
   dots.rows = p_.in_rows, dots.columns = chunk.count, dots.vectors = vectors_;
