@@ -209,9 +209,9 @@ struct Function : torch::autograd::Function<Function> {
     const Tensor a = wide(tensors[5]) * r2, b = -a * r2 * dgamma2 / P_out, c = -a * dbeta2 / P_out;
 
     Tensor dx = at::empty_like(x);
-    const bottleneck::Gradients g =
-        bottleneck::backward(work, dz, y.const_data_ptr<float>(),
-                             {floats(a), floats(b), floats(mean2), floats(c)}, dx.mutable_data_ptr<float>());
+    const bottleneck::Gradients g = bottleneck::backward(work, dz, y.const_data_ptr<float>(),
+                                                         {floats(a), floats(b), floats(mean2), floats(c)},
+                                                         saved.residual, dx.mutable_data_ptr<float>());
 
     const double P = static_cast<double>(s.N * s.H * s.W);
     const Tensor W = matrix(tensors[2]);
@@ -221,8 +221,8 @@ struct Function : torch::autograd::Function<Function> {
     const Tensor dW = scale.unsqueeze(1) * (G - W.mm(saved.covariance) * (dgamma1 * r1).unsqueeze(1));
     if (context->needs_input_grad(1)) {
       const Tensor B = W.t().mm(W * (scale * dgamma1 * r1 / P).unsqueeze(1));
-      const Tensor k = -(scale * sums / P).unsqueeze(0).mm(W).squeeze(0);
-      bottleneck::finish_gradient(work, floats(-B), floats(k), dz, saved.residual,
+      const Tensor k = W.t().mv(scale * sums / P);
+      bottleneck::finish_gradient(work, floats(-at::cat({B, k.unsqueeze(1)}, 1)), dz,
                                   dx.mutable_data_ptr<float>());
     }
     Tensor du;

@@ -33,10 +33,11 @@ class Inputs {
         w_(work),
         s_(work.shape),
         kernels_(fewshift::kernels()),
-        memory_(2 * rows * planes.narrow_floats + 64),
-        x_(memory_.take(rows * planes.narrow_floats)),
+        memory_((2 * rows + 1) * planes.narrow_floats + 64),
+        x_(memory_.take((rows + 1) * planes.narrow_floats)),
         dx_(memory_.take(rows * planes.narrow_floats)),
-        offsets_(strided(rows, planes.narrow_floats)) {}
+        offsets_(strided(rows + 1, planes.narrow_floats)),
+        places_(planes.places(s_.channels * s_.H * s_.W)) {}
 
   // x less its centre; sums, if given, get what that comes to.
   void start(int64_t first, int64_t end, const float* centre, double* sums) {
@@ -59,23 +60,25 @@ class Inputs {
       kernels_.planar_dots(dots);
     }
   }
-  // dx += bias + weights (packed) * x (+ dz).
-  void correct(const float* weights, const std::vector<float>& bias, const float* dz, float* dx) const {
-    each_plane([&](int64_t at, int64_t c, int64_t place) {
-      if (dz) {
-        pack_plane(dx + at, dz + at, pixels(), planes, 1.0f, 1.0f, 0.0f, bias[c], dx_ + place);
-      } else {
-        pack_plane(dx + at, pixels(), planes, 1.0f, bias[c], dx_ + place);
-      }
-    });
+  // dx += weights (packed) * x and 1.
+  void correct(const float* weights, float* dx) {
+    std::fill_n(x_ + s_.width * planes.narrow_floats, planes.narrow_floats, 1.0f);
+    const bool in_place = planes.fills(pixels()) && rows == s_.width;
+    float* const map = dx + (first_ * s_.channels + s_.first) * planes.height * planes.width;
+    if (!in_place)
+      each_plane([&](int64_t at, int64_t, int64_t place) {
+        pack_plane(dx + at, pixels(), planes, 1.0f, 0.0f, dx_ + place);
+      });
     PlanarProduct product;
-    product.x = x_, product.x_offsets = offsets_.data(), product.weights = weights, product.adds = true;
-    product.y = dx_, product.y_plane = planes.narrow_floats;
-    product.x_vectors = product.y_vectors = planes.narrow.data();
-    product.inputs = s_.width, product.outputs = rows, product.vectors = images_ * planes.image_vectors;
+    product.x = x_, product.x_offsets = offsets_.data(), product.x_vectors = planes.narrow.data();
+    product.weights = weights, product.adds = true;
+    product.y = in_place ? map : dx_, product.y_plane = in_place ? s_.H * s_.W : planes.narrow_floats;
+    product.y_vectors = in_place ? places_.data() : planes.narrow.data();
+    product.inputs = s_.width + 1, product.outputs = rows, product.vectors = images_ * planes.image_vectors;
     kernels_.planar_product(product);
-    each_plane(
-        [&](int64_t at, int64_t, int64_t place) { unpack_plane(dx_ + place, planes, pixels(), dx + at); });
+    if (!in_place)
+      each_plane(
+          [&](int64_t at, int64_t, int64_t place) { unpack_plane(dx_ + place, planes, pixels(), dx + at); });
   }
 
   const int64_t rows;
@@ -98,7 +101,7 @@ class Inputs {
   const Kernels& kernels_;
   Memory memory_;
   float *const x_, *const dx_;
-  const std::vector<int32_t> offsets_;
+  const std::vector<int32_t> offsets_, places_;
   int64_t first_ = 0, images_ = 0;
 };
 
@@ -198,7 +201,8 @@ std::vector<Moments> forward(const Work& work, float* y) {
   return moments[0];
 }
 
-Gradients backward(const Work& work, const float* dz, const float* y, const OutputGradient& dy, float* dx) {
+Gradients backward(const Work& work, const float* dz, const float* y, const OutputGradient& dy, bool residual,
+                   float* dx) {
   const Plan plan(work, true);
   const Packed packed(plan, true);
   const Shape& s = plan.shape;
@@ -213,7 +217,7 @@ Gradients backward(const Work& work, const float* dz, const float* y, const Outp
       [&](Walk& walk, int64_t part, int64_t begin, int64_t end) {
         each_group(begin, end, plan.grid.images, [&](int64_t first, int64_t last) {
           walk.start(first, last);
-          walk.start_backward(dz, y, dy);
+          walk.start_backward(dz, y, dy, residual, dx);
           walk.backward(parts[part], dx);
         });
         walk.take_lanes(parts[part].sums);
@@ -225,19 +229,18 @@ Gradients backward(const Work& work, const float* dz, const float* y, const Outp
           total(parts, &Sums::removal, plan.order)};
 }
 
-void finish_gradient(const Work& work, const std::vector<float>& correction, const std::vector<float>& bias,
-                     const float* dz, bool residual, float* dx) {
+void finish_gradient(const Work& work, const std::vector<float>& correction, const float* dz, float* dx) {
   const Shape& s = work.shape;
   const int64_t C = s.width, pixels = s.H * s.W;
   const int height = fewshift::kernels().planar_height;
-  AlignedFloats packed(round_up(C, height) * C);
-  pack_planar(correction.data(), C, C, C, 1, height, packed.data());
+  AlignedFloats packed(round_up(C, height) * (C + 1));
+  pack_planar(correction.data(), C, C + 1, C + 1, 1, height, packed.data());
   each_part<Inputs>(
       s.N,
       [&](Inputs& inputs, int64_t, int64_t begin, int64_t end) {
         each_group(begin, end, inputs.planes.images, [&](int64_t first, int64_t last) {
           inputs.start(first, last, work.centre.data(), nullptr);
-          inputs.correct(packed.data(), bias, residual ? dz : nullptr, dx);
+          inputs.correct(packed.data(), dx);
           for (int64_t n = first; n < last; ++n)
             std::copy_n(dz + n * s.channels * pixels, s.first * pixels, dx + n * s.channels * pixels);
         });

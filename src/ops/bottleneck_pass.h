@@ -57,15 +57,15 @@ struct Gradients {
 
 // dy = a * dz + b * (y - centre) + c, channel by channel ([out] each; y: [N,out,H_out,W_out], dz: with
 // `first` channels before, which do not matter). Writes dx, a map as x, in the channels read, without what
-// goes through the batch's statistics.
+// goes through the batch's statistics; with a residual, dz included.
 struct OutputGradient {
   std::vector<float> a, b, centre, c;
 };
-Gradients backward(const Work& work, const float* dz, const float* y, const OutputGradient& dy, float* dx);
+Gradients backward(const Work& work, const float* dz, const float* y, const OutputGradient& dy, bool residual,
+                   float* dx);
 
-// dx[n,i] += bias[i] + sum over k of correction[i][k] * (x[n,k] - centre[k]) (+ dz[n,i]) in the channels
-// read; those before are dz's. dx and dz: maps as x.
-void finish_gradient(const Work& work, const std::vector<float>& correction, const std::vector<float>& bias,
-                     const float* dz, bool residual, float* dx);
+// dx[n,i] += correction[i][width] + sum over k of correction[i][k] * (x[n,k] - centre[k]) in the channels
+// read; those before become dz's. correction: [width][width + 1]; dx and dz: maps as x.
+void finish_gradient(const Work& work, const std::vector<float>& correction, const float* dz, float* dx);
 
 }  // namespace fewshift::bottleneck

@@ -32,7 +32,9 @@ Plan::Plan(const Work& work, bool backward)
       every_phase(shape.phases() > 1 && (!direct || (backward && (w.measures || !w.corners.empty())))),
       in_rows(round_up(shape.width, height)),
       out_rows(round_up(shape.out, height)),
-      grid(make_grid()) {
+      grid(make_grid()),
+      y_in_place(out_rows == shape.out && grid.fills(out_pixels())),
+      dx_in_place(in_rows == shape.width && grid.fills(pixels(0))) {
   for (int64_t phase = 0; phase < shape.phases(); ++phase)
     masks.push_back(grid.masks(rows(phase), columns(phase)));
   order.resize(shape.hidden);
@@ -43,7 +45,8 @@ Plan::Plan(const Work& work, bool backward)
   }
   divide(backward);
   TORCH_CHECK(phases_held() * chunk * grid.wide_floats < (int64_t{1} << 31) &&
-                  std::max(in_rows, out_rows) * grid.narrow_floats < (int64_t{1} << 31),
+                  std::max(in_rows, out_rows) * grid.narrow_floats < (int64_t{1} << 31) &&
+                  grid.images * std::max(shape.channels, shape.out) * shape.H * shape.W < (int64_t{1} << 31),
               "bottleneck: maps of ", shape.H, " x ", shape.W, " are too large");
 }
 
@@ -110,6 +113,8 @@ Packed::Packed(const Plan& p, bool backward) {
   sampled = strided(p.chunk, p.grid.narrow_floats);
   inputs = strided(p.in_rows, p.grid.narrow_floats);
   outputs = strided(p.out_rows, p.grid.narrow_floats);
+  y_places = p.grid.places(s.out * s.H_out * s.W_out);
+  dx_places = p.grid.places(s.channels * s.H * s.W);
 }
 
 }  // namespace fewshift::bottleneck

@@ -83,6 +83,7 @@ struct Plan {
   const bool every_phase;
   const int64_t in_rows, out_rows;        // channels, rounded up to whole tiles
   const Planes grid;                      // of a phase, and of the output
+  const bool y_in_place, dx_in_place;     // products write to the tensors
   std::vector<std::vector<float>> masks;  // [phase]
   std::vector<int64_t> order;             // [hidden] the channel that comes there
   std::vector<Chunk> chunks;
@@ -96,6 +97,7 @@ struct Packed {
   std::vector<float> bias;
   std::vector<int32_t> still, moved, back;  // of hidden channels in their chunk; `back`: against the shift
   std::vector<int32_t> sampled, inputs, outputs;
+  std::vector<int32_t> y_places, dx_places;  // of vectors, in the tensors
 };
 
 }  // namespace fewshift::bottleneck

@@ -33,29 +33,42 @@ void Walk::start(int64_t first, int64_t end) {
   std::fill_n(written_, 4, false);
 }
 
-void Walk::start_backward(const float* dz, const float* y, const OutputGradient& dy) {
+void Walk::start_backward(const float* dz, const float* y, const OutputGradient& dy, bool residual,
+                          float* dx) {
   const int64_t pixels = s_.H_out * s_.W_out;
+  dx_place_ = p_.dx_in_place ? dx + (first_ * s_.channels + s_.first) * pixels : dx_;
+  written_[0] = residual;
   for (int64_t n = 0; n < images_; ++n) {
     for (int64_t o = 0; o < s_.out; ++o) {
       const int64_t image = first_ + n;
       pack_plane(dz + (image * (s_.first + s_.out) + s_.first + o) * pixels,
                  y + (image * s_.out + o) * pixels, p_.out_pixels(), g_, dy.a[o], dy.b[o], dy.centre[o],
                  dy.c[o], y_ + o * g_.narrow_floats + n * g_.narrow_image);
+      if (!residual) continue;
+      const float* const from = dz + (image * s_.channels + s_.first + o) * pixels;
+      if (p_.dx_in_place) {
+        std::copy_n(from, pixels, dx_place_ + (n * s_.channels + o) * pixels);
+      } else {
+        pack_plane(from, p_.out_pixels(), g_, 1.0f, 0.0f, dx_ + o * g_.narrow_floats + n * g_.narrow_image);
+      }
     }
   }
 }
 
 void Walk::forward(float* y) {
+  const int64_t pixels = s_.H_out * s_.W_out;
   for (const Chunk& chunk : p_.chunks) {
     produce(chunk);
     PlanarProduct product = reader(chunk);
     product.weights = packed_.project.data() + p_.out_rows * chunk.begin;
     product.adds = chunk.begin > 0;
-    product.y = y_, product.y_plane = g_.narrow_floats, product.y_vectors = g_.narrow.data();
+    product.y = p_.y_in_place ? y + first_ * s_.out * pixels : y_;
+    product.y_plane = p_.y_in_place ? pixels : g_.narrow_floats;
+    product.y_vectors = p_.y_in_place ? packed_.y_places.data() : g_.narrow.data();
     product.outputs = p_.out_rows;
     p_.kernels.planar_product(product);
   }
-  const int64_t pixels = s_.H_out * s_.W_out;
+  if (p_.y_in_place) return;
   for (int64_t n = 0; n < images_; ++n) {
     for (int64_t o = 0; o < s_.out; ++o)
       unpack_plane(y_ + o * g_.narrow_floats + n * g_.narrow_image, g_, p_.out_pixels(),
@@ -86,6 +99,7 @@ void Walk::backward(Sums& sums, float* dx) {
       descend(chunk, phase, da_, packed_.still.data() + chunk.row, sums);
     }
   }
+  if (p_.dx_in_place) return;
   for (int64_t n = 0; n < images_; ++n) {
     for (int64_t phase = 0; phase < s_.phases(); ++phase) {
       if (!written_[phase]) std::fill_n(narrow(dx_, phase, 0), p_.in_rows * g_.narrow_floats, 0.0f);
@@ -230,7 +244,9 @@ void Walk::descend(const Chunk& chunk, int64_t phase, const float* gradient, con
   product.x = gradient, product.x_offsets = offsets, product.x_vectors = g_.wide.data();
   product.weights = packed_.expand_back.data() + p_.in_rows * chunk.begin;
   product.adds = written_[phase];
-  product.y = narrow(dx_, phase, 0), product.y_plane = g_.narrow_floats, product.y_vectors = g_.narrow.data();
+  product.y = p_.dx_in_place ? dx_place_ : narrow(dx_, phase, 0);
+  product.y_plane = p_.dx_in_place ? s_.H * s_.W : g_.narrow_floats;
+  product.y_vectors = p_.dx_in_place ? packed_.dx_places.data() : g_.narrow.data();
   product.inputs = chunk.count, product.outputs = p_.in_rows, product.vectors = vectors_;
   p_.kernels.planar_product(product);
   written_[phase] = true;

@@ -16,7 +16,8 @@ class Walk {
   Walk(const Plan& plan, const Packed& packed, bool backward);
 
   void start(int64_t first, int64_t end);
-  void start_backward(const float* dz, const float* y, const OutputGradient& dy);
+  // With a residual dx begins as dz.
+  void start_backward(const float* dz, const float* y, const OutputGradient& dy, bool residual, float* dx);
 
   // y = project * what the spatial operator gives; then to the tensor.
   void forward(float* y);
@@ -67,6 +68,7 @@ class Walk {
   // sampled from it, the gradients of that and of the activation. Sums of the latter, lane by lane.
   float *x_ = nullptr, *y_ = nullptr, *dx_ = nullptr, *a_ = nullptr, *z_ = nullptr, *dh_ = nullptr,
         *da_ = nullptr, *lanes_ = nullptr;
+  float* dx_place_ = nullptr;  // dx_, or the tensor
   bool written_[4] = {};
   int64_t first_ = 0, images_ = 0, vectors_ = 0;
 };

@@ -112,6 +112,19 @@ std::vector<float> Planes::masks(int64_t rows, int64_t columns) const {
   return masks;
 }
 
+bool Planes::fills(const Pixels& p) const {
+  return p.step == 1 && p.columns == p.width && p.columns == narrow_row && p.rows * p.columns == narrow_image;
+}
+
+std::vector<int32_t> Planes::places(int64_t image) const {
+  std::vector<int32_t> places;
+  for (int64_t n = 0; n < images; ++n) {
+    for (int64_t at = 0; at < narrow_image; at += lanes)
+      places.push_back(static_cast<int32_t>(n * image + at));
+  }
+  return places;
+}
+
 double pack_plane(const float* x, const Pixels& pixels, const Planes& planes, float scale, float bias,
                   float* to) {
   double sum = 0;

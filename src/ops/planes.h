@@ -10,6 +10,11 @@ inline int64_t round_up(int64_t value, int64_t unit) {
   return (value + unit - 1) / unit * unit;
 }
 
+// Some pixels of one image's channel: every step-th one of every step-th row of a map so wide.
+struct Pixels {
+  int64_t rows, columns, width, step = 1;
+};
+
 // Where the pixels of `images` maps of height x width stand in a plane, twice: narrow, without a margin, and
 // wide, with margin_y rows and margin_x columns of zeros around each map, which neighbours share. Both have
 // the same vectors of pixels in the same order, image by image. A narrow row is the map's own where vectors
@@ -20,6 +25,11 @@ struct Planes {
   // [images * image_vectors][lanes]: 1 for pixels of the first rows and columns, else 0; empty if all are 1.
   std::vector<float> masks(int64_t rows, int64_t columns) const;
 
+  // Whether a narrow plane holds these pixels, all of them, as their map does.
+  bool fills(const Pixels& pixels) const;
+  // Where the same vectors stand in a channel of a tensor whose images are `image` floats apart, if it does.
+  std::vector<int32_t> places(int64_t image) const;
+
   int64_t images, height, width;
   int lanes;
   int64_t pitch, wide_image, origin;   // floats: wide row, wide map, first wide pixel
@@ -27,11 +37,6 @@ struct Planes {
   int64_t wide_floats, narrow_floats;  // of a plane
   int64_t image_vectors;
   std::vector<int32_t> wide, narrow;  // [images * image_vectors]
-};
-
-// Some pixels of one image's channel: every step-th one of every step-th row of a map so wide.
-struct Pixels {
-  int64_t rows, columns, width, step = 1;
 };
 
 // From a map to a narrow plane: to = scale * x + bias. Returns the sum of what was written.
