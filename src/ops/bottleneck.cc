@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "kernels/kernels.h"
+#include "ops/bottleneck_algebra.h"
 #include "ops/bottleneck_pass.h"
 #include "ops/shift_geometry.h"
 
@@ -29,12 +30,12 @@ using torch::autograd::tensor_list;
 Tensor wide(const Tensor& t) {
   return t.detach().to(at::kDouble).contiguous();
 }
-Tensor matrix(const Tensor& weight) {
-  return wide(weight).flatten(1);
-}
 std::vector<float> floats(const Tensor& t) {
   const Tensor f = t.to(at::kFloat).contiguous();
   return {f.const_data_ptr<float>(), f.const_data_ptr<float>() + f.numel()};
+}
+Tensor floats(const std::vector<float>& values, at::IntArrayRef shape) {
+  return at::tensor(values, at::kFloat).view(shape);
 }
 Tensor doubles(const std::vector<double>& values, at::IntArrayRef shape) {
   return at::tensor(values, at::kDouble).view(shape);
@@ -124,8 +125,9 @@ std::pair<Tensor, Tensor> sums_of(const Shape& s, const float* dz, const float* 
 struct Saved : torch::CustomClassHolder {
   Work work;
   bool residual = false;
-  Tensor covariance, r1;  // of x; 1 / sigma of the expand
-  Tensor mean2, r2;       // of the project, and 1 / sigma
+  bottleneck::Statistics expand;
+  Tensor r1;         // 1 / sigma of the expand
+  Tensor mean2, r2;  // of the project, and 1 / sigma
 };
 
 struct Function : torch::autograd::Function<Function> {
@@ -141,25 +143,26 @@ struct Function : torch::autograd::Function<Function> {
     work.shape = s;
     place_taps(u, batch && displacement && displacement->requires_grad(), work);
     work.measures = batch && u.removal_cost.defined();
-    const Tensor map = x.contiguous(), W = matrix(expand);
+    const Tensor map = x.contiguous(), W = expand.detach().contiguous();
     work.x = map.const_data_ptr<float>();
 
-    Tensor mean = at::zeros({s.width}, at::kDouble), mean1, variance1;
+    std::vector<double> mean(s.width, 0.0);
+    Tensor mean1, variance1;
     if (batch) {
-      std::vector<double> means, covariance;
-      bottleneck::input_moments(work, means, covariance);
-      mean = doubles(means, {s.width}), saved->covariance = doubles(covariance, {s.width, s.width});
-      mean1 = W.mv(mean);
-      variance1 = (W.mm(saved->covariance) * W).sum(1).clamp_min(0.0);
+      std::vector<double> covariance;
+      bottleneck::input_moments(work, mean, covariance);
+      saved->expand = bottleneck::statistics(W.const_data_ptr<float>(), s.hidden, mean, covariance);
+      mean1 = doubles(saved->expand.mean, {s.hidden});
+      variance1 = doubles(saved->expand.variance, {s.hidden});
     } else {
       mean1 = wide(u.mean1), variance1 = wide(u.variance1);
     }
     saved->r1 = (variance1 + u.eps1).rsqrt();
     const Tensor scale = wide(gamma1) * saved->r1;
-    work.centre = floats(mean);
-    work.expand = floats(W * scale.unsqueeze(1));
+    work.centre = {mean.begin(), mean.end()};
+    work.expand = floats(W.flatten(1) * scale.unsqueeze(1));
     work.bias = floats(batch ? wide(beta1) : wide(beta1) - scale * mean1);
-    work.project = floats(matrix(project));
+    work.project = floats(project.detach());
 
     const Tensor y = at::empty({s.N, s.out, s.H_out, s.W_out}, map.options(), at::MemoryFormat::Contiguous);
     const auto moments = bottleneck::forward(work, y.mutable_data_ptr<float>());
@@ -213,18 +216,12 @@ struct Function : torch::autograd::Function<Function> {
                                                          {floats(a), floats(b), floats(mean2), floats(c)},
                                                          saved.residual, dx.mutable_data_ptr<float>());
 
-    const double P = static_cast<double>(s.N * s.H * s.W);
-    const Tensor W = matrix(tensors[2]);
-    const Tensor scale = wide(tensors[3]) * r1;
-    const Tensor G = doubles(g.expand, {s.hidden, s.width}), sums = doubles(g.sums, {s.hidden});
-    const Tensor dgamma1 = (W * G).sum(1) * r1;
-    const Tensor dW = scale.unsqueeze(1) * (G - W.mm(saved.covariance) * (dgamma1 * r1).unsqueeze(1));
-    if (context->needs_input_grad(1)) {
-      const Tensor B = W.t().mm(W * (scale * dgamma1 * r1 / P).unsqueeze(1));
-      const Tensor k = W.t().mv(scale * sums / P);
-      bottleneck::finish_gradient(work, floats(-at::cat({B, k.unsqueeze(1)}, 1)), dz,
-                                  dx.mutable_data_ptr<float>());
-    }
+    const Tensor gamma1 = wide(tensors[3]);
+    bottleneck::ExpandGradients e = bottleneck::expand_gradients(
+        saved.expand, r1.const_data_ptr<double>(), gamma1.const_data_ptr<double>(), g.expand, g.sums,
+        static_cast<double>(s.N * s.H * s.W));
+    if (context->needs_input_grad(1))
+      bottleneck::finish_gradient(work, e.correction, dz, dx.mutable_data_ptr<float>());
     Tensor du;
     if (!work.corners.empty()) {
       const Tensor u = wide(displacement);
@@ -235,11 +232,11 @@ struct Function : torch::autograd::Function<Function> {
     if (work.measures) tensors[7].add_(doubles(g.removal, {s.hidden}));
     return {Tensor(),
             dx,
-            dW.to(at::kFloat).view(tensors[2].sizes()),
-            dgamma1.to(at::kFloat),
-            sums.to(at::kFloat),
+            floats(e.dW, tensors[2].sizes()),
+            floats(e.dgamma, {s.hidden}),
+            doubles(g.sums, {s.hidden}).to(at::kFloat),
             du,
-            doubles(g.project, {s.hidden, s.out}).t().to(at::kFloat).reshape(tensors[4].sizes()),
+            floats(g.project, tensors[4].sizes()),
             dgamma2.to(at::kFloat),
             dbeta2.to(at::kFloat)};
   }

@@ -14,12 +14,13 @@ namespace {
 // Calls f(walk, part, first image, last image + 1) for each part of the batch, a `Walk(args...)` each thread.
 template <class Walk, class F, class... Args>
 void each_part(int64_t N, F f, const Args&... args) {
-  const int64_t parts = std::min(kParts, N), threads = std::min<int64_t>(at::get_num_threads(), parts);
+  const int64_t threads = std::min<int64_t>({at::get_num_threads(), kParts, N});
   std::atomic<int64_t> next{0};
   at::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       Walk walk(args...);
-      for (int64_t part; (part = next++) < parts;) f(walk, part, part * N / parts, (part + 1) * N / parts);
+      for (int64_t part; (part = next++) < kParts;)
+        f(walk, part, part_begin(part, N), part_begin(part + 1, N));
     }
   });
 }
@@ -105,22 +106,28 @@ class Inputs {
   int64_t first_ = 0, images_ = 0;
 };
 
-// Calls f(first, end) for the groups of images from `begin` to `end`.
+// Calls f(first, end) for groups of at most so many images from `begin` to `end`, about equal.
 template <class F>
-void each_group(int64_t begin, int64_t end, int64_t group, F f) {
-  for (int64_t n = begin; n < end; n += group) f(n, std::min(n + group, end));
+void each_group(int64_t begin, int64_t end, int64_t most, F f) {
+  const int64_t images = end - begin, groups = (images + most - 1) / most;
+  for (int64_t k = 0; k < groups; ++k) f(begin + k * images / groups, begin + (k + 1) * images / groups);
 }
 
-// [hidden][rows] of the parts, added up in the parts' order, as [hidden][count], in the order of the
-// channels.
-std::vector<double> total(const std::vector<Sums>& parts, std::vector<float> Sums::*which, int64_t rows,
-                          int64_t count, const std::vector<int64_t>& order) {
-  std::vector<double> sum((parts[0].*which).size(), 0.0), result(order.size() * count);
-  for (const Sums& part : parts) {
-    for (size_t k = 0; k < sum.size(); ++k) sum[k] += (part.*which)[k];
-  }
-  for (size_t m = 0; m < order.size(); ++m) std::copy_n(&sum[m * rows], count, &result[order[m] * count]);
-  return result;
+// The parts' sums of hidden channel m, [rows], in the parts' order: f(the channel, count of them).
+template <class F>
+void each_total(const std::vector<Sums>& parts, std::vector<float> Sums::*which, int64_t rows, int64_t count,
+                const std::vector<int64_t>& order, F f) {
+  at::parallel_for(0, static_cast<int64_t>(order.size()), 16, [&](int64_t begin, int64_t end) {
+    std::vector<double> sum(count);
+    for (int64_t m = begin; m < end; ++m) {
+      std::fill(sum.begin(), sum.end(), 0.0);
+      for (const Sums& part : parts) {
+        const float* const row = &(part.*which)[m * rows];
+        for (int64_t k = 0; k < count; ++k) sum[k] += row[k];
+      }
+      f(order[m], sum);
+    }
+  });
 }
 std::vector<double> total(const std::vector<Sums>& parts, std::vector<double> Sums::*which,
                           const std::vector<int64_t>& order) {
@@ -206,7 +213,7 @@ Gradients backward(const Work& work, const float* dz, const float* y, const Outp
   const Plan plan(work, true);
   const Packed packed(plan, true);
   const Shape& s = plan.shape;
-  std::vector<Sums> parts(std::min(kParts, s.N));
+  std::vector<Sums> parts(kParts);
   for (Sums& sums : parts) {
     sums.project.resize(plan.out_rows * s.hidden), sums.expand.resize(plan.in_rows * s.hidden);
     sums.sums.resize(s.hidden), sums.corners.resize(work.corners.empty() ? 0 : 4 * s.hidden);
@@ -223,10 +230,15 @@ Gradients backward(const Work& work, const float* dz, const float* y, const Outp
         walk.take_lanes(parts[part].sums);
       },
       plan, packed, true);
-  return {total(parts, &Sums::project, plan.out_rows, s.out, plan.order),
-          total(parts, &Sums::expand, plan.in_rows, s.width, plan.order),
-          total(parts, &Sums::sums, plan.order), total(parts, &Sums::corners, plan.order),
-          total(parts, &Sums::removal, plan.order)};
+  Gradients g{std::vector<float>(s.out * s.hidden), std::vector<double>(s.hidden * s.width),
+              total(parts, &Sums::sums, plan.order), total(parts, &Sums::corners, plan.order),
+              total(parts, &Sums::removal, plan.order)};
+  each_total(parts, &Sums::project, plan.out_rows, s.out, plan.order, [&](int64_t m, const auto& sum) {
+    for (int64_t o = 0; o < s.out; ++o) g.project[o * s.hidden + m] = static_cast<float>(sum[o]);
+  });
+  each_total(parts, &Sums::expand, plan.in_rows, s.width, plan.order,
+             [&](int64_t m, const auto& sum) { std::copy(sum.begin(), sum.end(), &g.expand[m * s.width]); });
+  return g;
 }
 
 void finish_gradient(const Work& work, const std::vector<float>& correction, const float* dz, float* dx) {

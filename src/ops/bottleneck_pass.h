@@ -48,7 +48,7 @@ void input_moments(const Work& work, std::vector<double>& mean, std::vector<doub
 std::vector<Moments> forward(const Work& work, float* y);
 
 struct Gradients {
-  std::vector<double> project;  // [hidden][out]
+  std::vector<float> project;   // [out][hidden]
   std::vector<double> expand;   // [hidden][width]: sum over pixels of dA * (x - centre)
   std::vector<double> sums;     // [hidden]: sum over pixels of dA
   std::vector<double> corners;  // [4][hidden]

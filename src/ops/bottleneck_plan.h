@@ -16,10 +16,12 @@ constexpr int64_t kHiddenBytes = 160 * 1024;  // of hidden channels' planes, in 
 constexpr int64_t kNarrowBytes = 96 * 1024;   // of one narrow map's planes, beside them
 constexpr int64_t kPixels = 1024;             // of a group of images: enough for long sums
 // Parts of a batch, each with sums of its own, which threads take as they come; so many whatever the number
-// of threads, for the same result.
+// of threads, for the same result. Later ones are smaller, so that threads end at about the same time.
 constexpr int64_t kParts = 8;
+// The first image of a part of N, or N behind the last one.
+int64_t part_begin(int64_t part, int64_t N);
 
-// Images of one part that are walked over together: what lies in the caches.
+// Images of one part that are walked over together, at most: what lies in the caches.
 int64_t images_together(const Shape& shape);
 
 // 0, step, 2 step ...
