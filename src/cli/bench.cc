@@ -43,10 +43,12 @@ Action bench_command(CLI::App& command) {
   command.add_option("--shift", o->shift, "With --train: spatial operator, as train's (ssl)");
   command.add_option("--precision", o->precision, "With --train: float32, or bf16: autocast")
       ->check(CLI::IsMember({"float32", "bf16"}));
-  command
-      .add_option("--fused", o->fused,
-                  "With --train: on, or off: batch norm, ReLU and shift as three operators")
+  command.add_option("--fused", o->fused, "With --train: on, or off: every layer an operator of its own")
       ->check(CLI::IsMember({"on", "off"}));
+  command
+      .add_option("--hidden", o->hidden,
+                  "With --train: hidden activations for the backward pass: auto, recompute, float32 or bf16")
+      ->check(CLI::IsMember({"auto", "recompute", "float32", "bf16"}));
 #endif
   command.add_flag("--json", o->json, "One JSON object on standard output");
   command.footer(

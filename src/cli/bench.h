@@ -5,7 +5,7 @@
 namespace fewshift::cli {
 
 struct BenchOptions {
-  std::string model, train, fused = "on", shift = "ssl", precision = "float32";
+  std::string model, train, fused = "on", hidden = "auto", shift = "ssl", precision = "float32";
   int batch = 0, threads = 0, size = 0, steps = 0;  // 0: what the kind of bench takes
   double sparsity = -1;
   bool json = false, layers = false;

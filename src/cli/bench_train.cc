@@ -122,6 +122,7 @@ int bench_train(const BenchOptions& o) {
   const int batch = o.batch > 0 ? o.batch : 64, steps = o.steps > 0 ? o.steps : 15;
   set_threads(o.threads);
   set_fused(o.fused == "on");
+  set_hidden(o.hidden);
   const double peak = peak_gflops(threads(o.threads));  // before OpenMP has threads that wait by spinning
   Recipe recipe;
   recipe.model = o.train;
@@ -173,6 +174,7 @@ int bench_train(const BenchOptions& o) {
                              {"batch", batch},
                              {"threads", threads(o.threads)},
                              {"fused", o.fused == "on"},
+                             {"hidden", o.hidden},
                              {"shift", o.shift},
                              {"precision", o.precision},
                              {"images_per_s", batch / whole},

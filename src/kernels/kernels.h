@@ -30,6 +30,8 @@ struct Kernels {
   void (*planar_dots)(const PlanarDots&) = nullptr;
   void (*planar_taps)(PlanarTaps&) = nullptr;            // 0, 4 or 6 taps
   void (*planar_sample)(const PlanarSample&) = nullptr;  // 1 or 4 taps
+  void (*planar_keep)(const PlanarCopy&) = nullptr;
+  void (*planar_restore)(const PlanarCopy&) = nullptr;
 };
 
 // The best that this processor has, or the one that the environment's FEWSHIFT_ISA names. Throws Error

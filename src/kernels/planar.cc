@@ -270,6 +270,51 @@ void sample(const PlanarSample& a) {
   return a.taps == 1 ? sample_of<1>(a) : sample_of<4>(a);
 }
 
+// Of float32's bits the upper half is a bfloat16.
+HWY_INLINE auto to_bf16(Vector x) {
+  const hn::RebindToUnsigned<D> d;
+  const hn::Rebind<uint16_t, D> half;
+  const auto bits = hn::BitCast(d, x), last = hn::And(hn::ShiftRight<16>(bits), hn::Set(d, 1));
+  const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(last, hn::Set(d, 0x7FFF))));
+  return hn::DemoteTo(half, hn::BitCast(hn::RebindToSigned<D>(), rounded));
+}
+HWY_INLINE Vector from_bf16(const uint16_t* bits) {
+  const hn::RebindToUnsigned<D> d;
+  const auto wide = hn::PromoteTo(d, hn::LoadU(hn::Rebind<uint16_t, D>(), bits));
+  return hn::BitCast(D(), hn::ShiftLeft<16>(wide));
+}
+
+template <bool kBf16, bool kBack>
+void copy_of(const PlanarCopy& args) {
+  const D d;
+  const PlanarCopy a = args;
+  for (int64_t c = 0; c < a.channels; ++c) {
+    float* const plane = a.planes + c * a.plane;
+    const int64_t first = c * a.vectors * kLanes;
+    auto* const bits = static_cast<uint16_t*>(a.kept) + first;
+    auto* const floats = static_cast<float*>(a.kept) + first;
+#pragma GCC unroll 4
+    for (int64_t v = 0; v < a.vectors; ++v) {
+      float* const at = plane + a.places[v];
+      if constexpr (kBack) {
+        hn::StoreU(kBf16 ? from_bf16(bits + v * kLanes) : hn::LoadU(d, floats + v * kLanes), d, at);
+      } else if constexpr (kBf16) {
+        hn::StoreU(to_bf16(hn::LoadU(d, at)), hn::Rebind<uint16_t, D>(), bits + v * kLanes);
+      } else {
+        hn::StoreU(hn::LoadU(d, at), d, floats + v * kLanes);
+      }
+    }
+  }
+}
+
+void keep(const PlanarCopy& a) {
+  return a.bf16 ? copy_of<true, false>(a) : copy_of<false, false>(a);
+}
+
+void restore(const PlanarCopy& a) {
+  return a.bf16 ? copy_of<true, true>(a) : copy_of<false, true>(a);
+}
+
 }  // namespace
 
 void fill_planar(Kernels& kernels) {
@@ -278,6 +323,8 @@ void fill_planar(Kernels& kernels) {
   kernels.planar_dots = dots;
   kernels.planar_taps = taps;
   kernels.planar_sample = sample;
+  kernels.planar_keep = keep;
+  kernels.planar_restore = restore;
 }
 
 }  // namespace HWY_NAMESPACE

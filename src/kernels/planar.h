@@ -75,6 +75,17 @@ struct PlanarSample {
   float weights[kMost] = {};
 };
 
+// Channels' vectors, between their planes (v at planes + c * plane + places[v]) and
+// [channels][vectors][lanes] of float or bfloat16, rounded to the nearest, ties to even.
+struct PlanarCopy {
+  float* planes = nullptr;
+  int64_t plane = 0;
+  const int32_t* places = nullptr;  // [vectors]
+  int64_t channels = 0, vectors = 0;
+  bool bf16 = false;
+  void* kept = nullptr;
+};
+
 // Of a weight [outputs][inputs] with element (o, k) at weight[o * output_step + k * input_step]: as
 // PlanarProduct reads it, outputs rounded up to a multiple of `height` by zeros.
 void pack_planar(const float* weight, int64_t outputs, int64_t inputs, int64_t output_step,

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "core/random.h"
 #include "kernels/kernels.h"
@@ -192,6 +193,37 @@ TEST_P(PlanarTest, Sample) {
     }
     for (size_t k = 0; k < expected.size(); ++k)
       ASSERT_NEAR(y.values[k], expected[k], 1e-5 * (1 + std::abs(expected[k]))) << target().isa;
+  }
+}
+
+TEST_P(PlanarTest, KeepAndRestore) {
+  for (int round = 0; round < 100; ++round) {
+    const int64_t channels = 1 + below(5), count = 1 + below(20);
+    Map map_ = map(channels, count, false);
+    map_.values[below(map_.values.size())] = std::numeric_limits<float>::infinity();
+    const std::vector<float> before = map_.values;
+    PlanarCopy a;
+    a.planes = map_.values.data(), a.plane = map_.plane, a.places = map_.vectors.data();
+    a.channels = channels, a.vectors = count;
+    a.bf16 = random.chance(0.5);
+    AlignedFloats kept(channels * count * lanes());
+    a.kept = kept.data();
+    target().planar_keep(a);
+    for (int64_t c = 0; c < channels; ++c) {
+      for (int64_t v = 0; v < count; ++v)
+        std::fill_n(&map_.values[c * map_.plane + map_.vectors[v]], lanes(), 7.0f);
+    }
+    target().planar_restore(a);
+    for (size_t k = 0; k < before.size(); ++k) {
+      float expected = before[k];
+      if (a.bf16 &&
+          map_.values[k] != before[k]) {  // the nearer neighbour of those with 8 bits, an even one at half
+        int exponent = 0;
+        const double scaled = std::ldexp(std::frexp(double(before[k]), &exponent), 8);
+        expected = static_cast<float>(std::ldexp(std::nearbyint(scaled), exponent - 8));
+      }
+      ASSERT_EQ(map_.values[k], expected) << target().isa << " " << k;
+    }
   }
 }
 

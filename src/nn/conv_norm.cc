@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "nn/conv_norm.h"
 
+#include <algorithm>
 #include <limits>
 
-#include "ops/bottleneck.h"
+#include "core/error.h"
 #include "ops/norm_relu_shift.h"
 
 namespace fewshift {
@@ -13,6 +14,7 @@ using torch::Tensor;
 namespace nn = torch::nn;
 
 bool g_fused = true;
+Bottleneck::Hidden g_hidden = Bottleneck::Hidden::kAuto;
 
 bool fusable(const Tensor& h, Activation activation) {
   const bool relu = activation == Activation::kRelu || activation == Activation::kRelu6;
@@ -46,6 +48,16 @@ bool set_fused(bool fused) {
 }
 bool is_fused() {
   return g_fused;
+}
+
+void set_hidden(const std::string& name) {
+  const auto at = std::find(kHiddenNames.begin(), kHiddenNames.end(), name);
+  if (at == kHiddenNames.end())
+    throw Error(ErrorCode::kInvalidArgument, "hidden", "must be auto, recompute, float32 or bf16");
+  g_hidden = static_cast<Bottleneck::Hidden>(at - kHiddenNames.begin());
+}
+Bottleneck::Hidden hidden() {
+  return g_hidden;
 }
 
 void track_moments(nn::BatchNorm2dImpl& norm, const Tensor& mean, const Tensor& variance, double pixels) {

@@ -3,8 +3,12 @@
 #pragma once
 #include <torch/torch.h>
 
+#include <string>
+#include <vector>
+
 #include "arch/arch.h"
 #include "nn/shift_layer.h"
+#include "ops/bottleneck.h"
 
 namespace fewshift {
 
@@ -27,6 +31,12 @@ TORCH_MODULE(ConvNorm);
 // Returns whether bottlenecks will be fused: not on every processor.
 bool set_fused(bool fused);
 bool is_fused();
+
+// What the backward pass of fused bottlenecks reads of their hidden activations (ops/bottleneck.h): one of
+// kHiddenNames. Any other: Error (kInvalidArgument).
+inline const std::vector<std::string> kHiddenNames = {"auto", "recompute", "float32", "bf16"};
+void set_hidden(const std::string& name);
+Bottleneck::Hidden hidden();
 
 // The running statistics, from a batch's mean and biased variance over so many pixels.
 void track_moments(torch::nn::BatchNorm2dImpl& norm, const torch::Tensor& mean, const torch::Tensor& variance,

@@ -5,7 +5,6 @@
 
 #include "nn/conv_norm.h"
 #include "nn/spatial.h"
-#include "ops/bottleneck.h"
 
 namespace fewshift {
 namespace {
@@ -88,6 +87,7 @@ struct BottleneckUnit : UnitModule {
   }
   Tensor fused(const Tensor& x) {
     Bottleneck b;
+    b.hidden = fewshift::hidden();
     b.x = x, b.first = unit.first;
     b.expand = expand->conv->weight, b.project = project->conv->weight;
     nn::BatchNorm2d norms[] = {expand->norm, project->norm};

@@ -130,6 +130,20 @@ struct Saved : torch::CustomClassHolder {
   Tensor mean2, r2;  // of the project, and 1 / sigma
 };
 
+// Below so many channels read, making the hidden activation again takes less time than writing and reading
+// it.
+constexpr int64_t kKeptWidth = 64;
+
+Tensor keep_hidden(Bottleneck::Hidden hidden, Work& work) {
+  using Hidden = Bottleneck::Hidden;
+  if (work.shape.stride != 1 || hidden == Hidden::kRecompute) return {};
+  if (hidden == Hidden::kAuto && work.shape.width < kKeptWidth) return {};
+  work.bf16 = hidden == Hidden::kBf16;
+  Tensor kept = at::empty({bottleneck::kept_values(work)}, work.bf16 ? at::kBFloat16 : at::kFloat);
+  work.kept = kept.mutable_data_ptr();
+  return kept;
+}
+
 struct Function : torch::autograd::Function<Function> {
   static tensor_list forward(AutogradContext* context, const Bottleneck& u, const Tensor& x,
                              const Tensor& expand, const Tensor& gamma1, const Tensor& beta1,
@@ -164,6 +178,7 @@ struct Function : torch::autograd::Function<Function> {
     work.bias = floats(batch ? wide(beta1) : wide(beta1) - scale * mean1);
     work.project = floats(project.detach());
 
+    const Tensor kept = batch ? keep_hidden(u.hidden, work) : Tensor();
     const Tensor y = at::empty({s.N, s.out, s.H_out, s.W_out}, map.options(), at::MemoryFormat::Contiguous);
     const auto moments = bottleneck::forward(work, y.mutable_data_ptr<float>());
     Tensor mean2 = at::empty({s.out}, at::kDouble), variance2 = at::empty({s.out}, at::kDouble);
@@ -184,10 +199,10 @@ struct Function : torch::autograd::Function<Function> {
     const tensor_list statistics{mean1.to(at::kFloat), variance1.to(at::kFloat), mean2.to(at::kFloat),
                                  variance2.to(at::kFloat)};
     if (batch) {
-      work.x = nullptr;
+      work.x = nullptr, work.kept = nullptr;
       saved->residual = u.residual, saved->mean2 = mean2;
       context->save_for_backward(
-          {map, y, expand, gamma1, project, gamma2, displacement.value_or(Tensor()), u.removal_cost});
+          {map, y, expand, gamma1, project, gamma2, displacement.value_or(Tensor()), u.removal_cost, kept});
       context->saved_data["saved"] = c10::IValue::make_capsule(saved);
     }
     context->mark_non_differentiable(statistics);
@@ -201,6 +216,7 @@ struct Function : torch::autograd::Function<Function> {
     Work& work = saved.work;
     const Shape& s = work.shape;
     work.x = x.const_data_ptr<float>();
+    if (tensors[8].defined()) work.kept = tensors[8].mutable_data_ptr();
     const Tensor dz_map = grads[0].contiguous();
     const float* const dz = dz_map.const_data_ptr<float>();
 

@@ -11,6 +11,10 @@ namespace fewshift {
 // once more backward. Batch norm behind the expand costs no pass over it, since the statistics of W x follow
 // from x's mean and covariance, and so do its gradients (docs/mathematics.md).
 struct Bottleneck {
+  // What the backward pass reads of the hidden activation: made again, or kept, in float32 or, rounded, in
+  // bfloat16. kAuto: kept in float32 where making it again takes longer. With a stride of 2 it is made again.
+  enum class Hidden { kAuto, kRecompute, kFloat, kBf16 };
+  Hidden hidden = Hidden::kAuto;
   at::Tensor x;  // [N,C,H,W] float32; channels from `first` on are read, c of them
   int64_t first = 0;
   at::Tensor expand;          // [hidden,c,1,1]

@@ -208,6 +208,11 @@ std::vector<Moments> forward(const Work& work, float* y) {
   return moments[0];
 }
 
+int64_t kept_values(const Work& work) {
+  const Plan plan(work, false);
+  return work.shape.N * plan.grid.image_vectors * work.shape.hidden * plan.kernels.lanes;
+}
+
 Gradients backward(const Work& work, const float* dz, const float* y, const OutputGradient& dy, bool residual,
                    float* dx) {
   const Plan plan(work, true);

@@ -39,7 +39,11 @@ struct Work {
   std::vector<float> expand, bias;  // [hidden][width], batch norm folded in, and [hidden]
   std::vector<float> project;       // [out][hidden]
   const float* x = nullptr;
+  void* kept = nullptr;  // what `forward` leaves for `backward`: kept_values(*this) of float or bfloat16
+  bool bf16 = false;
 };
+
+int64_t kept_values(const Work& work);
 
 // Mean and covariance (divided by the pixels) of the channels read, in double: [width], [width][width].
 void input_moments(const Work& work, std::vector<double>& mean, std::vector<double>& covariance);

@@ -139,9 +139,14 @@ Bottleneck unit_of(const Case& c, const std::vector<Tensor>& in) {
   return b;
 }
 
-Outcome fused(const Case& c, const std::vector<Tensor>& given, const Tensor& grad) {
+using Hidden = Bottleneck::Hidden;
+
+Outcome fused(const Case& c, const std::vector<Tensor>& given, const Tensor& grad,
+              Hidden hidden = Hidden::kAuto) {
   const auto in = leaves(given, torch::kFloat, c);
-  const BottleneckResult r = fused_bottleneck(unit_of(c, in));
+  Bottleneck unit = unit_of(c, in);
+  unit.hidden = hidden;
+  const BottleneckResult r = fused_bottleneck(unit);
   Outcome outcome;
   outcome.values = {r.y.detach(), r.mean1, r.variance1, r.mean2, r.variance2};
   differentiate(r.y, grad, in, outcome);
@@ -206,6 +211,36 @@ TEST(FusedBottleneck, GivesTheSameWithAnyNumberOfThreads) {
     at::set_num_threads(before);
     for (size_t k = 0; k < one.values.size(); ++k)
       EXPECT_TRUE(one.values[k].equal(three.values[k])) << kNames[k] << ": " << c.text();
+  }
+}
+
+// Kept in float32 it is what it would be made to again; in bfloat16, the gradients that multiply it are
+// rounded a little (2^-9 a factor), the others, which ask for its sign alone, not at all.
+TEST(FusedBottleneck, KeepsTheHiddenActivation) {
+  Random random{10};
+  torch::manual_seed(10);
+  std::map<std::string, std::pair<double, double>> rounded;  // squares of errors and sizes
+  for (int round = 0; round < 60; ++round) {
+    Case c = random_case(random);
+    c.N = 1 + static_cast<int64_t>(random.below(20));
+    const auto given = inputs(c);
+    const Tensor grad = torch::randn_like(fused_bottleneck(unit_of(c, given)).y);
+    const Outcome again = fused(c, given, grad, Hidden::kRecompute),
+                  kept = fused(c, given, grad, Hidden::kFloat), half = fused(c, given, grad, Hidden::kBf16);
+    for (size_t k = 0; k < again.values.size(); ++k) {
+      EXPECT_TRUE(again.values[k].equal(kept.values[k])) << kNames[k] << ": " << c.text();
+      const std::string name = kNames[k];
+      if (name == "dproject" || name == "ddisplacement") {
+        rounded[name].first += std::pow(distance(half.values[k], again.values[k].to(torch::kDouble)), 2);
+        rounded[name].second += std::pow(again.values[k].norm().item<double>(), 2);
+      } else {
+        EXPECT_TRUE(again.values[k].equal(half.values[k])) << name << ": " << c.text();
+      }
+    }
+  }
+  for (const auto& [name, squares] : rounded) {
+    EXPECT_GT(squares.first, 0) << name;
+    EXPECT_LE(std::sqrt(squares.first / squares.second), 4e-3) << name;
   }
 }
 

@@ -59,6 +59,7 @@ void Walk::forward(float* y) {
   const int64_t pixels = s_.H_out * s_.W_out;
   for (const Chunk& chunk : p_.chunks) {
     produce(chunk);
+    if (p_.w.kept) p_.kernels.planar_keep(kept(chunk));
     PlanarProduct product = reader(chunk);
     product.weights = packed_.project.data() + p_.out_rows * chunk.begin;
     product.adds = chunk.begin > 0;
@@ -133,8 +134,20 @@ float* Walk::narrow(float* planes, int64_t phase, int64_t c) const {
   return planes + (phase * p_.in_rows + c) * g_.narrow_floats;
 }
 
+PlanarCopy Walk::kept(const Chunk& chunk) const {
+  PlanarCopy copy;
+  copy.planes = a_, copy.plane = g_.wide_floats, copy.places = g_.wide.data();
+  copy.channels = chunk.count, copy.vectors = vectors_;
+  copy.bf16 = p_.w.bf16;
+  const int64_t at = (first_ * g_.image_vectors * s_.hidden + chunk.begin * vectors_) * p_.kernels.lanes;
+  copy.kept = static_cast<char*>(p_.w.kept) + at * (copy.bf16 ? 2 : 4);
+  return copy;
+}
+
 void Walk::produce(const Chunk& chunk) {
-  for (int64_t phase = 0; phase < s_.phases(); ++phase) {
+  const bool again = p_.w.kept && dx_;
+  if (again) p_.kernels.planar_restore(kept(chunk));
+  for (int64_t phase = 0; !again && phase < s_.phases(); ++phase) {
     if (!p_.every_phase && phase != chunk.phase) continue;
     PlanarProduct product;
     product.ending = Ending::kRelu;

@@ -38,6 +38,8 @@ class Walk {
 
   // relu(expand), and, if sampled, what its readers see.
   void produce(const Chunk& chunk);
+  // The hidden activation's copy in memory.
+  PlanarCopy kept(const Chunk& chunk) const;
   const Taps& taps(const Chunk& chunk, int64_t k) const { return p_.w.taps[p_.order[chunk.begin + k]]; }
 
   // A product's inputs: the chunk's channels behind the spatial operator.

@@ -223,6 +223,7 @@ void check_recipe(const Recipe& r) {
   whole(r.patience, 0, 100000, "train.patience");
   one_of(r.precision, {"float32", "bf16"}, "train.precision");
   one_of(r.fused, {"on", "off"}, "train.fused");
+  one_of(r.hidden, {"auto", "recompute", "float32", "bf16"}, "train.hidden");
   whole(r.freeze_body, 0, r.epochs, "train.freeze_body");
   require(r.freeze_body == 0 || !r.init.empty(), "train.freeze_body",
           "goes with --init: a body at random is nothing to keep");

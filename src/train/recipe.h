@@ -33,6 +33,7 @@ struct Recipe {
   int64_t patience = 0;
   std::string precision = "float32";
   std::string fused = "on";
+  std::string hidden = "auto";
   std::string init;
   int64_t freeze_body = 0;
 
@@ -95,6 +96,11 @@ void visit_fields(R& r, F&& f) {
     "--patience");
   f("train", "precision", r.precision, "float32, or bf16: autocast", "--precision");
   f("train", "fused", r.fused, "on, or off: every layer an operator of its own, slower", "--fused");
+  f("train", "hidden", r.hidden,
+    "fused bottlenecks' hidden activations, for the backward pass: recompute, or kept as float32 or bf16; "
+    "auto: "
+    "recompute or float32, whichever is faster",
+    "--hidden");
   f("train", "init", r.init, "run or checkpoint to begin from", "--init");
   f("train", "freeze_body", r.freeze_body, "first epochs in which the last layer alone learns",
     "--freeze-body");

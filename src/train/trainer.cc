@@ -123,6 +123,7 @@ class Trainer {
     say(line);
     if (!first_words_.empty()) say(first_words_);
     const bool fuses = set_fused(recipe_.fused == "on");
+    set_hidden(recipe_.hidden);
     if (recipe_.fused == "on" && !fuses)
       say("this processor has neither AVX2 nor AVX-512: bottlenecks are not fused, every layer goes by "
           "itself");
