@@ -28,8 +28,8 @@ struct Kernels {
   int planar_height = 0;  // outputs of a planar product, and rows of its dots, are a multiple of this
   void (*planar_product)(const PlanarProduct&) = nullptr;
   void (*planar_dots)(const PlanarDots&) = nullptr;
-  void (*planar_taps)(PlanarTaps&) = nullptr;            // 0, 4 or 6 taps
-  void (*planar_sample)(const PlanarSample&) = nullptr;  // 1 or 4 taps
+  void (*planar_taps)(PlanarTaps&) = nullptr;            // 0, 4, 6 or 9 taps
+  void (*planar_sample)(const PlanarSample&) = nullptr;  // 1 to 9 taps
   void (*planar_keep)(const PlanarCopy&) = nullptr;
   void (*planar_restore)(const PlanarCopy&) = nullptr;
 };

@@ -247,8 +247,10 @@ void taps(PlanarTaps& a) {
       return taps_of<0>(a);
     case 4:
       return taps_of<4>(a);
-    default:
+    case 6:
       return taps_of<6>(a);
+    default:
+      return taps_of<9>(a);
   }
 }
 
@@ -256,18 +258,21 @@ template <int kTaps>
 void sample_of(const PlanarSample& args) {
   const D d;
   const PlanarSample a = args;
+  Vector weights[kTaps];
+#pragma GCC unroll 16
+  for (int t = 0; t < kTaps; ++t) weights[t] = hn::Set(d, a.weights[t]);
   for (int64_t v = 0; v < a.vectors; ++v) {
     const float* const x = a.x + a.x_vectors[v];
     Vector sum = hn::Zero(d);
 #pragma GCC unroll 16
-    for (int t = 0; t < kTaps; ++t)
-      sum = hn::MulAdd(hn::Set(d, a.weights[t]), hn::LoadU(d, x + a.offsets[t]), sum);
+    for (int t = 0; t < kTaps; ++t) sum = hn::MulAdd(weights[t], hn::LoadU(d, x + a.offsets[t]), sum);
     hn::StoreU(sum, d, a.y + a.y_vectors[v]);
   }
 }
 
 void sample(const PlanarSample& a) {
-  return a.taps == 1 ? sample_of<1>(a) : sample_of<4>(a);
+  // Taps that are not there weigh nothing.
+  return a.taps == 1 ? sample_of<1>(a) : a.taps <= 4 ? sample_of<4>(a) : sample_of<9>(a);
 }
 
 // Of float32's bits the upper half is a bfloat16.

@@ -50,7 +50,7 @@ struct PlanarDots {
 // z[gate + v] is not above zero, and `sum` is that of what is left. Vector v is at g + places[v], z +
 // places[v].
 struct PlanarTaps {
-  static constexpr int kMost = 6;
+  static constexpr int kMost = 9;
   float* g = nullptr;        // the channel's plane, and
   const float* z = nullptr;  // that of what it was made from
   const int32_t* places = nullptr;
@@ -64,7 +64,7 @@ struct PlanarTaps {
 
 // y[v] = sum over t of weights[t] * x[offsets[t] + v].
 struct PlanarSample {
-  static constexpr int kMost = 4;
+  static constexpr int kMost = 9;
   const float* x = nullptr;
   const int32_t* x_vectors = nullptr;
   float* y = nullptr;

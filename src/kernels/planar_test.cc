@@ -140,9 +140,9 @@ TEST_P(PlanarTest, Taps) {
     g.values = normal(z.plane);
     const std::vector<int32_t>& places = z.vectors;
     const std::vector<float> before = g.values;
-    const int kinds[] = {0, 4, 6};
+    const int kinds[] = {0, 4, 6, 9};
     PlanarTaps a;
-    a.taps = kinds[below(3)];
+    a.taps = kinds[below(4)];
     for (int32_t& offset : a.offsets) offset = static_cast<int32_t>(below(2 * z.margin) - z.margin);
     a.gated = a.taps == 0 || random.chance(0.5);
     a.gate = static_cast<int32_t>(below(2 * z.margin) - z.margin);
@@ -173,7 +173,7 @@ TEST_P(PlanarTest, Sample) {
     const Map x = map(1, count, false);
     Map y = map(1, count, false);
     PlanarSample a;
-    a.taps = random.chance(0.5) ? 1 : 4;
+    a.taps = 1 + static_cast<int>(below(9));
     for (int t = 0; t < a.taps; ++t) {
       a.offsets[t] = static_cast<int32_t>(below(2 * x.margin) - x.margin);
       a.weights[t] = static_cast<float>(random.normal());

@@ -9,18 +9,6 @@
 namespace fewshift {
 namespace {
 
-struct Depthwise : SpatialModule {
-  Depthwise(int64_t channels, int64_t stride_) : stride(stride_) {
-    weight = register_parameter("weight", torch::empty({channels, 1, 3, 3}));
-    torch::nn::init::kaiming_normal_(weight, 0.0, torch::kFanIn, torch::kLinear);
-  }
-  torch::Tensor forward(const torch::Tensor& x) override {
-    return torch::conv2d(x, weight, {}, stride, 1, 1, weight.size(0));
-  }
-  torch::Tensor weight;
-  int64_t stride;
-};
-
 template <bool interpolated>
 std::shared_ptr<SpatialModule> shift(int64_t channels, int64_t stride) {
   return std::make_shared<ShiftLayerImpl>(channels, stride, interpolated);
@@ -38,6 +26,15 @@ std::map<std::string, MakeSpatial>& table() {
 }
 
 }  // namespace
+
+Depthwise::Depthwise(int64_t channels, int64_t stride_) : stride(stride_) {
+  weight = register_parameter("weight", torch::empty({channels, 1, 3, 3}));
+  torch::nn::init::kaiming_normal_(weight, 0.0, torch::kFanIn, torch::kLinear);
+}
+
+torch::Tensor Depthwise::forward(const torch::Tensor& x) {
+  return torch::conv2d(x, weight, {}, stride, 1, 1, weight.size(0));
+}
 
 std::shared_ptr<SpatialModule> make_spatial(const std::string& name, int64_t channels, int64_t stride) {
   const auto found = table().find(name);

@@ -18,6 +18,14 @@ struct SpatialModule : torch::nn::Module {
   virtual torch::Tensor forward(const torch::Tensor& x) = 0;
 };
 
+// 3x3, without bias.
+struct Depthwise : SpatialModule {
+  Depthwise(int64_t channels, int64_t stride);
+  torch::Tensor forward(const torch::Tensor& x) override;
+  torch::Tensor weight;  // [C,1,3,3]
+  int64_t stride;
+};
+
 using MakeSpatial = std::function<std::shared_ptr<SpatialModule>(int64_t channels, int64_t stride)>;
 
 // The module of the operator `name`. Throws Error (kInvalidArgument) where there is none.

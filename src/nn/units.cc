@@ -60,6 +60,7 @@ struct BottleneckUnit : UnitModule {
     if (unit.spatial != Spatial::kPool) {
       spatial = register_module(spatial_operator(shift).layer, make_spatial(shift, unit.hidden, stride));
       moving = ShiftLayer(std::dynamic_pointer_cast<ShiftLayerImpl>(spatial));
+      depthwise_ = std::dynamic_pointer_cast<Depthwise>(spatial);
     }
     if (unit.squeeze > 0) squeeze = register_module("squeeze", SqueezeExcite(unit.hidden, unit.squeeze));
     project = register_module("project", ConvNorm(pointwise(unit.hidden, out)));
@@ -82,8 +83,8 @@ struct BottleneckUnit : UnitModule {
     const bool trains = expand->norm->is_training() && project->norm->is_training();
     const bool runs =
         !expand->norm->is_training() && !project->norm->is_training() && !at::GradMode::is_enabled();
-    return is_fused() && has_fused_bottleneck() && map && (pools || moves) && !squeeze && (trains || runs) &&
-           !at::autocast::is_autocast_enabled(at::kCPU);
+    return is_fused() && has_fused_bottleneck() && map && (pools || moves || depthwise_) && !squeeze &&
+           (trains || runs) && !at::autocast::is_autocast_enabled(at::kCPU);
   }
   Tensor fused(const Tensor& x) {
     Bottleneck b;
@@ -97,6 +98,7 @@ struct BottleneckUnit : UnitModule {
       b.displacement = moving->displacement, b.stride = moving->stride;
       b.interpolated = moving->interpolated, b.removal_cost = moving->removal_cost;
     }
+    if (depthwise_) b.depthwise = depthwise_->weight, b.stride = depthwise_->stride;
     b.residual = unit.shortcut == Shortcut::kIdentity;
     if (!norms[0]->is_training()) {
       b.mean1 = norms[0]->running_mean, b.variance1 = norms[0]->running_var;
@@ -137,7 +139,8 @@ struct BottleneckUnit : UnitModule {
   InvertedBottleneck unit;
   ConvNorm expand{nullptr}, project{nullptr}, shortcut{nullptr};
   std::shared_ptr<SpatialModule> spatial;
-  ShiftLayer moving{nullptr};  // the same, where it is a shift
+  ShiftLayer moving{nullptr};             // the same, where it is a shift, or
+  std::shared_ptr<Depthwise> depthwise_;  // where it is a convolution
   SqueezeExcite squeeze{nullptr};
 };
 

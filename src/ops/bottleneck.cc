@@ -46,8 +46,9 @@ Shape shape_of(const Bottleneck& u) {
   s.N = u.x.size(0), s.channels = u.x.size(1), s.H = u.x.size(2), s.W = u.x.size(3);
   s.first = u.first, s.width = s.channels - u.first;
   s.hidden = u.expand.size(0), s.out = u.project.size(0);
-  s.stride = u.displacement.defined() ? u.stride : 2;
-  const int64_t up = u.displacement.defined() ? s.stride - 1 : 0;
+  const bool pools = !u.displacement.defined() && !u.depthwise.defined();
+  s.stride = pools ? 2 : u.stride;
+  const int64_t up = pools ? 0 : s.stride - 1;
   s.H_out = (s.H + up) / s.stride, s.W_out = (s.W + up) / s.stride;
   return s;
 }
@@ -62,12 +63,24 @@ Tap tap(int64_t y, int64_t x, double weight, const Shape& s) {
 
 void place_taps(const Bottleneck& u, bool learns, Work& work) {
   const Shape& s = work.shape;
+  if (u.depthwise.defined()) {
+    work.tap_count = 9;
+    const Tensor weight = u.depthwise.detach().contiguous();
+    const float* const w = weight.const_data_ptr<float>();
+    for (int64_t m = 0; m < s.hidden; ++m) {
+      Taps& taps = work.taps.emplace_back();
+      for (int64_t t = 0; t < 9; ++t) taps[t] = tap(t / 3 - 1, t % 3 - 1, w[9 * m + t], s);
+    }
+    if (learns) work.corner_count = 9, work.corners = work.taps;
+    return;
+  }
   if (!u.displacement.defined()) {
     work.tap_count = 4;
     work.taps.assign(s.hidden, {{{0, 0, 0, 0.25f}, {1, 0, 0, 0.25f}, {2, 0, 0, 0.25f}, {3, 0, 0, 0.25f}}});
     return;
   }
   work.tap_count = u.interpolated ? 4 : 1;
+  work.corner_count = learns ? 4 : 0;
   const Size map{s.H, s.W};
   const auto near = whole_shifts(u.displacement.detach(), half_to_even, map),
              floor = whole_shifts(
@@ -147,7 +160,7 @@ Tensor keep_hidden(Bottleneck::Hidden hidden, Work& work) {
 struct Function : torch::autograd::Function<Function> {
   static tensor_list forward(AutogradContext* context, const Bottleneck& u, const Tensor& x,
                              const Tensor& expand, const Tensor& gamma1, const Tensor& beta1,
-                             const std::optional<Tensor>& displacement, const Tensor& project,
+                             const std::optional<Tensor>& spatial, const Tensor& project,
                              const Tensor& gamma2, const Tensor& beta2) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const Shape s = shape_of(u);
@@ -155,7 +168,7 @@ struct Function : torch::autograd::Function<Function> {
     auto saved = c10::make_intrusive<Saved>();
     Work& work = saved->work;
     work.shape = s;
-    place_taps(u, batch && displacement && displacement->requires_grad(), work);
+    place_taps(u, batch && spatial && spatial->requires_grad(), work);
     work.measures = batch && u.removal_cost.defined();
     const Tensor map = x.contiguous(), W = expand.detach().contiguous();
     work.x = map.const_data_ptr<float>();
@@ -202,7 +215,7 @@ struct Function : torch::autograd::Function<Function> {
       work.x = nullptr, work.kept = nullptr;
       saved->residual = u.residual, saved->mean2 = mean2;
       context->save_for_backward(
-          {map, y, expand, gamma1, project, gamma2, displacement.value_or(Tensor()), u.removal_cost, kept});
+          {map, y, expand, gamma1, project, gamma2, spatial.value_or(Tensor()), u.removal_cost, kept});
       context->saved_data["saved"] = c10::IValue::make_capsule(saved);
     }
     context->mark_non_differentiable(statistics);
@@ -211,7 +224,7 @@ struct Function : torch::autograd::Function<Function> {
 
   static tensor_list backward(AutogradContext* context, tensor_list grads) {
     const auto tensors = context->get_saved_variables();
-    const Tensor &x = tensors[0], &y = tensors[1], &displacement = tensors[6];
+    const Tensor &x = tensors[0], &y = tensors[1], &spatial = tensors[6];
     Saved& saved = static_cast<Saved&>(*context->saved_data["saved"].toCapsule());
     Work& work = saved.work;
     const Shape& s = work.shape;
@@ -239,11 +252,13 @@ struct Function : torch::autograd::Function<Function> {
     if (context->needs_input_grad(1))
       bottleneck::finish_gradient(work, e.correction, dz, dx.mutable_data_ptr<float>());
     Tensor du;
-    if (!work.corners.empty()) {
-      const Tensor u = wide(displacement);
+    if (work.corner_count == 9) {
+      du = doubles(g.corners, {9, s.hidden}).t().reshape(spatial.sizes()).to(at::kFloat);
+    } else if (work.corner_count > 0) {
+      const Tensor u = wide(spatial);
       Tensor d = at::empty_like(u);
       displacement_gradient(g.corners, 1, s.hidden, u.const_data_ptr<double>(), d.mutable_data_ptr<double>());
-      du = d.to(displacement.scalar_type());
+      du = d.to(spatial.scalar_type());
     }
     if (work.measures) tensors[7].add_(doubles(g.removal, {s.hidden}));
     return {Tensor(),
@@ -265,6 +280,8 @@ void check(const Bottleneck& u) {
   TORCH_CHECK(u.first >= 0 && s.width > 0, "bottleneck: first must be a channel of x");
   TORCH_CHECK(u.expand.numel() == s.hidden * s.width && u.project.numel() == s.out * s.hidden,
               "bottleneck: the weights' shapes do not fit");
+  TORCH_CHECK(!u.depthwise.defined() || u.depthwise.sizes() == at::IntArrayRef({s.hidden, 1, 3, 3}),
+              "bottleneck: the depthwise weight must be [hidden,1,3,3]");
   TORCH_CHECK(s.stride == 1 || s.stride == 2, "bottleneck: stride must be 1 or 2, but is ", u.stride);
   TORCH_CHECK(s.H_out > 0 && s.W_out > 0, "bottleneck: the map is too small for a pool");
   TORCH_CHECK(!u.residual || (s.out == s.width && s.stride == 1), "bottleneck: a residual changes no shape");
@@ -275,10 +292,10 @@ void check(const Bottleneck& u) {
 
 BottleneckResult fused_bottleneck(const Bottleneck& unit) {
   check(unit);
-  const tensor_list r =
-      Function::apply(unit, unit.x, unit.expand, unit.gamma1, unit.beta1,
-                      unit.displacement.defined() ? std::optional(unit.displacement) : std::nullopt,
-                      unit.project, unit.gamma2, unit.beta2);
+  const Tensor& spatial = unit.depthwise.defined() ? unit.depthwise : unit.displacement;
+  const tensor_list r = Function::apply(unit, unit.x, unit.expand, unit.gamma1, unit.beta1,
+                                        spatial.defined() ? std::optional(spatial) : std::nullopt,
+                                        unit.project, unit.gamma2, unit.beta2);
   return {r[0], r[1], r[2], r[3], r[4]};
 }
 

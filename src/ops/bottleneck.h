@@ -19,7 +19,9 @@ struct Bottleneck {
   int64_t first = 0;
   at::Tensor expand;          // [hidden,c,1,1]
   at::Tensor gamma1, beta1;   // [hidden]
-  at::Tensor displacement;    // [hidden,2], px; undefined: 2x2 average pool of stride 2
+  at::Tensor displacement;    // [hidden,2], px: a shift; or
+  at::Tensor depthwise;       // [hidden,1,3,3]: a depthwise convolution with zeros around; or neither:
+                              // 2x2 average pool of stride 2
   bool interpolated = false;  // active shift; else sparse shift
   int64_t stride = 1;         // 1 or 2
   at::Tensor project;         // [out,hidden,1,1]

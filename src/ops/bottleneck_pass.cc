@@ -221,7 +221,7 @@ Gradients backward(const Work& work, const float* dz, const float* y, const Outp
   std::vector<Sums> parts(kParts);
   for (Sums& sums : parts) {
     sums.project.resize(plan.out_rows * s.hidden), sums.expand.resize(plan.in_rows * s.hidden);
-    sums.sums.resize(s.hidden), sums.corners.resize(work.corners.empty() ? 0 : 4 * s.hidden);
+    sums.sums.resize(s.hidden), sums.corners.resize(work.corner_count * s.hidden);
     sums.removal.resize(work.measures ? s.hidden : 0);
   }
   each_part<Walk>(

@@ -17,7 +17,7 @@ struct Tap {
   int64_t phase, y, x;  // phase: 2 (row % 2) + column % 2; 0 with stride 1
   float weight;
 };
-using Taps = std::array<Tap, 4>;
+using Taps = std::array<Tap, 9>;
 
 struct Shape {
   int64_t N, H, W;             // input maps
@@ -31,9 +31,12 @@ struct Shape {
 // All [C][...] of float32 and contiguous; maps are [N,C,H,W], contiguous.
 struct Work {
   Shape shape;
-  int tap_count = 1;                // 1, or 4: with a stride of 2 one a phase
-  std::vector<Taps> taps;           // [hidden], the first tap_count of each
-  std::vector<Taps> corners;        // [hidden], if displacements learn: S(k,l) at 2 k + l
+  int tap_count = 1;       // 1, 4 or 9
+  std::vector<Taps> taps;  // [hidden], the first tap_count of each
+  // If displacements learn, S(k,l) at 2 k + l; if the taps' weights do, the taps: what the gradient is wanted
+  // at.
+  int corner_count = 0;             // 0, 4 or 9
+  std::vector<Taps> corners;        // [hidden]
   bool measures = false;            // removal costs too
   std::vector<float> centre;        // [width], subtracted from x
   std::vector<float> expand, bias;  // [hidden][width], batch norm folded in, and [hidden]
@@ -55,7 +58,7 @@ struct Gradients {
   std::vector<float> project;   // [out][hidden]
   std::vector<double> expand;   // [hidden][width]: sum over pixels of dA * (x - centre)
   std::vector<double> sums;     // [hidden]: sum over pixels of dA
-  std::vector<double> corners;  // [4][hidden]
+  std::vector<double> corners;  // [corner_count][hidden]: sum of the readers' gradient * the corner's pixel
   std::vector<double> removal;  // [hidden], if measured
 };
 

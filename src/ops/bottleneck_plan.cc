@@ -32,7 +32,7 @@ Plan::Plan(const Work& work, bool backward)
       kernels(fewshift::kernels()),
       height(kernels.planar_height),
       direct(w.tap_count == 1),
-      every_phase(shape.phases() > 1 && (!direct || (backward && (w.measures || !w.corners.empty())))),
+      every_phase(shape.phases() > 1 && (!direct || (backward && (w.measures || w.corner_count > 0)))),
       in_rows(round_up(shape.width, height)),
       out_rows(round_up(shape.out, height)),
       grid(make_grid()),
@@ -57,7 +57,7 @@ Planes Plan::make_grid() const {
   int64_t y = 0, x = 0;
   auto look = [&](const Tap& tap) { y = std::max(y, std::abs(tap.y)), x = std::max(x, std::abs(tap.x)); };
   for (const Taps& taps : w.taps) std::for_each_n(taps.begin(), w.tap_count, look);
-  for (const Taps& corners : w.corners) std::for_each(corners.begin(), corners.end(), look);
+  for (const Taps& corners : w.corners) std::for_each_n(corners.begin(), w.corner_count, look);
   return Planes(images_together(shape), rows(0), columns(0), y, x, kernels.lanes);
 }
 

@@ -19,13 +19,14 @@ using torch::Tensor;
 
 struct Case {
   int64_t N, channels, first, hidden, out, H, W, stride;
-  bool pool, interpolated, residual, learns;
+  bool pool, depthwise, interpolated, residual, learns;
   double reach, mean;  // displacements lie in -+ reach; x's mean in deviations
   std::string text() const {
     std::ostringstream s;
     s << "N " << N << " channels " << channels << " first " << first << " hidden " << hidden << " out " << out
       << " H " << H << " W " << W << " stride " << stride
       << (pool           ? " pool"
+          : depthwise    ? " depthwise"
           : interpolated ? " asl"
                          : " ssl")
       << (residual ? " residual" : "") << (learns ? " learns" : "") << " reach " << reach << " mean " << mean;
@@ -44,18 +45,21 @@ Case random_case(Random& random) {
   c.H = sides[below(10)], c.W = sides[below(10)];
   c.pool = std::min(c.H, c.W) > 1 && random.chance(0.25);
   c.stride = c.pool ? 2 : 1 + below(3) / 2;
-  c.interpolated = !c.pool && random.chance(0.25);
+  c.depthwise = !c.pool && random.chance(0.2);
+  c.interpolated = !c.pool && !c.depthwise && random.chance(0.25);
   c.learns = random.chance(0.6);
   c.residual = c.stride == 1 && random.chance(0.5);
   c.first = c.residual && random.chance(0.5) ? below(c.channels) : 0;
   c.out = c.residual ? c.channels - c.first : 1 + below(20);
-  if (c.N * (c.H / c.stride) * (c.W / c.stride) < 2) c.N = 2;  // one pixel's variance is nothing
+  // One pixel has no variance; two are -1 and 1 whatever they were, and the gradient is rounding alone.
+  if (c.N * (c.H / c.stride) * (c.W / c.stride) < 3) c.N = 3;
   c.reach = reaches[below(6)];
   c.mean = random.chance(0.3) ? 10 : 0.5;
   return c;
 }
 
-// In the order of the gradients: x, expand, gamma1, beta1, project, gamma2, beta2, displacement.
+// In the order of the gradients: x, expand, gamma1, beta1, project, gamma2, beta2, displacement or depthwise
+// weight.
 std::vector<Tensor> inputs(const Case& c) {
   const int64_t width = c.channels - c.first;
   const auto wide = torch::kDouble;
@@ -71,7 +75,7 @@ std::vector<Tensor> inputs(const Case& c) {
                           torch::randn({c.out, c.hidden, 1, 1}, wide) / std::sqrt(double(c.hidden)),
                           1 + 0.3 * torch::randn({c.out}, wide),
                           0.3 * torch::randn({c.out}, wide),
-                          u};
+                          c.depthwise ? torch::randn({c.hidden, 1, 3, 3}, wide) / 3 : u};
   for (Tensor& t : all) t = t.to(torch::kFloat);  // the same numbers for all
   return all;
 }
@@ -86,9 +90,8 @@ struct Outcome {
   Tensor before;               // the ReLU
 };
 
-const char* const kNames[] = {"y",       "mean1",   "variance1",    "mean2",  "variance2",
-                              "dx",      "dexpand", "dgamma1",      "dbeta1", "dproject",
-                              "dgamma2", "dbeta2",  "ddisplacement"};
+const char* const kNames[] = {"y",       "mean1",  "variance1", "mean2",   "variance2", "dx",      "dexpand",
+                              "dgamma1", "dbeta1", "dproject",  "dgamma2", "dbeta2",    "dspatial"};
 
 std::vector<Tensor> leaves(const std::vector<Tensor>& given, at::ScalarType type, const Case& c) {
   std::vector<Tensor> all;
@@ -111,6 +114,12 @@ Tensor norm(const Tensor& h, const Tensor& gamma, const Tensor& beta, Outcome& o
   return torch::batch_norm(h, gamma, beta, {}, {}, true, 0.1, 1e-5, false);
 }
 
+Tensor spatial(const Case& c, const Tensor& a, const Tensor& u) {
+  if (c.pool) return torch::avg_pool2d(a, 2);
+  if (c.depthwise) return torch::conv2d(a, u, {}, c.stride, 1, 1, c.hidden);
+  return c.interpolated ? active_shift(a, u, c.stride) : sparse_shift(a, u, c.stride);
+}
+
 Outcome plain(const Case& c, const std::vector<Tensor>& given, const Tensor& grad, at::ScalarType type) {
   const auto in = leaves(given, type, c);
   Outcome outcome;
@@ -119,9 +128,7 @@ Outcome plain(const Case& c, const std::vector<Tensor>& given, const Tensor& gra
   const Tensor h = norm(torch::conv2d(x, in[1]), in[2], in[3], outcome);
   outcome.before = h.detach();
   const Tensor a = torch::relu(h);
-  const Tensor moved = c.pool           ? torch::avg_pool2d(a, 2)
-                       : c.interpolated ? active_shift(a, in[7], c.stride)
-                                        : sparse_shift(a, in[7], c.stride);
+  const Tensor moved = spatial(c, a, in[7]);
   Tensor y = norm(torch::conv2d(moved, in[4]), in[5], in[6], outcome);
   if (c.residual) y = torch::cat({in[0].slice(1, 0, c.first), x + y}, 1);
   outcome.values[0] = y.detach();
@@ -134,7 +141,7 @@ Bottleneck unit_of(const Case& c, const std::vector<Tensor>& in) {
   b.x = in[0], b.first = c.first;
   b.expand = in[1], b.gamma1 = in[2], b.beta1 = in[3];
   b.project = in[4], b.gamma2 = in[5], b.beta2 = in[6];
-  if (!c.pool) b.displacement = in[7];
+  if (!c.pool) (c.depthwise ? b.depthwise : b.displacement) = in[7];
   b.interpolated = c.interpolated, b.stride = c.stride, b.residual = c.residual;
   return b;
 }
@@ -230,7 +237,7 @@ TEST(FusedBottleneck, KeepsTheHiddenActivation) {
     for (size_t k = 0; k < again.values.size(); ++k) {
       EXPECT_TRUE(again.values[k].equal(kept.values[k])) << kNames[k] << ": " << c.text();
       const std::string name = kNames[k];
-      if (name == "dproject" || name == "ddisplacement") {
+      if (name == "dproject" || name == "dspatial") {
         rounded[name].first += std::pow(distance(half.values[k], again.values[k].to(torch::kDouble)), 2);
         rounded[name].second += std::pow(again.values[k].norm().item<double>(), 2);
       } else {
@@ -257,9 +264,7 @@ TEST(FusedBottleneck, TakesRunningStatistics) {
     const Tensor x = in[0].slice(1, c.first);
     const Tensor a = torch::relu(torch::batch_norm(torch::conv2d(x, in[1]), in[2], in[3], b.mean1,
                                                    b.variance1, false, 0.1, 1e-5, false));
-    const Tensor moved = c.pool           ? torch::avg_pool2d(a, 2)
-                         : c.interpolated ? active_shift(a, in[7], c.stride)
-                                          : sparse_shift(a, in[7], c.stride);
+    const Tensor moved = spatial(c, a, in[7]);
     Tensor y = torch::batch_norm(torch::conv2d(moved, in[4]), in[5], in[6], b.mean2, b.variance2, false, 0.1,
                                  1e-5, false);
     if (c.residual) y = torch::cat({in[0].slice(1, 0, c.first), x + y}, 1);
@@ -273,7 +278,7 @@ TEST(FusedBottleneck, MeasuresWhatARemovalCosts) {
   torch::manual_seed(8);
   for (int round = 0; round < 40; ++round) {
     Case c = random_case(random);
-    c.pool = c.interpolated = false;
+    c.pool = c.depthwise = c.interpolated = false;
     if (c.stride == 2) c.residual = false, c.first = 0;
     if (c.residual) c.out = c.channels - c.first;
     const auto given = inputs(c);

@@ -94,7 +94,7 @@ void Walk::backward(Sums& sums, float* dx) {
     }
     PlanarProduct gradient = gradient_product(chunk);
     p_.kernels.planar_product(gradient);
-    if (!p_.w.corners.empty()) correlate(chunk, false, sums);
+    if (p_.w.corner_count > 0) correlate(chunk, false, sums);
     for (int64_t phase = 0; phase < s_.phases(); ++phase) {
       unsample(chunk, phase);
       descend(chunk, phase, da_, packed_.still.data() + chunk.row, sums);
@@ -165,9 +165,10 @@ void Walk::produce(const Chunk& chunk) {
     sample.x = a_ + k * g_.wide_floats, sample.x_vectors = g_.wide.data();
     sample.y = z_ + k * g_.narrow_floats, sample.y_vectors = g_.narrow.data();
     sample.vectors = vectors_;
-    for (const Tap& tap : taps(chunk, k)) {  // four: whatever is sampled has them
+    for (; sample.taps < p_.w.tap_count; ++sample.taps) {
+      const Tap& tap = taps(chunk, k)[sample.taps];
       sample.offsets[sample.taps] = p_.offset(tap);
-      sample.weights[sample.taps++] = tap.weight;
+      sample.weights[sample.taps] = tap.weight;
     }
     p_.kernels.planar_sample(sample);
   }
@@ -193,7 +194,7 @@ PlanarProduct Walk::gradient_product(const Chunk& chunk) const {
 
 void Walk::shifted_gradient(const Chunk& chunk, Sums& sums) {
   PlanarProduct product = gradient_product(chunk);
-  const bool learns = p_.w.measures || !p_.w.corners.empty();
+  const bool learns = p_.w.measures || p_.w.corner_count > 0;
   if (!learns) {
     product.ending = Ending::kMask;
     product.gate = a_, product.gate_offsets = packed_.moved.data() + chunk.row;
@@ -205,21 +206,22 @@ void Walk::shifted_gradient(const Chunk& chunk, Sums& sums) {
 }
 
 void Walk::correlate(const Chunk& chunk, bool gated, Sums& sums) {
-  const bool learns = !p_.w.corners.empty(), measures = p_.w.measures;
+  const int corners = p_.w.corner_count;
+  const bool measures = p_.w.measures;
   for (int64_t k = 0; k < chunk.count; ++k) {
     const int64_t m = chunk.begin + k;
     PlanarTaps t;
     t.g = dh_ + k * g_.wide_floats, t.z = a_ + k * g_.wide_floats;
-    t.taps = measures ? 6 : 4;
-    for (int i = 0; learns && i < 4; ++i) t.offsets[i] = p_.offset(p_.w.corners[p_.order[m]][i]);
-    t.offsets[4] = 0;
-    t.offsets[5] = t.gate = p_.offset(taps(chunk, k)[0]);
+    t.taps = measures ? 6 : corners;
+    for (int i = 0; i < corners; ++i) t.offsets[i] = p_.offset(p_.w.corners[p_.order[m]][i]);
+    t.gate = p_.offset(taps(chunk, k)[0]);
+    if (measures) t.offsets[4] = 0, t.offsets[5] = t.gate;
     t.gated = gated;
     t.vectors = measures ? g_.image_vectors : vectors_;
     for (int64_t v = 0; v < vectors_; v += t.vectors) {
       t.places = g_.wide.data() + v;
       p_.kernels.planar_taps(t);
-      for (int i = 0; learns && i < 4; ++i) sums.corners[i * s_.hidden + m] += t.dots[i];
+      for (int i = 0; i < corners; ++i) sums.corners[i * s_.hidden + m] += t.dots[i];
       if (measures) sums.removal[m] += (t.dots[4] - t.dots[5]) * (t.dots[4] - t.dots[5]);
       if (gated) lanes_[(chunk.row + k) * p_.kernels.lanes] += static_cast<float>(t.sum);
     }
@@ -231,7 +233,8 @@ void Walk::unsample(const Chunk& chunk, int64_t phase) {
     PlanarSample sample;
     sample.x = dh_ + k * g_.wide_floats, sample.y = da_ + k * g_.wide_floats;
     sample.x_vectors = sample.y_vectors = g_.wide.data(), sample.vectors = vectors_;
-    for (const Tap& tap : taps(chunk, k)) {
+    for (int t = 0; t < p_.w.tap_count; ++t) {
+      const Tap& tap = taps(chunk, k)[t];
       if (tap.phase != phase) continue;
       sample.offsets[sample.taps] = static_cast<int32_t>(-tap.y * g_.pitch - tap.x);
       sample.weights[sample.taps++] = tap.weight;

@@ -7,7 +7,7 @@ namespace fewshift::bottleneck {
 // Sums of a part of the batch.
 struct Sums {
   std::vector<float> project, expand;          // [hidden][out_rows], [hidden][in_rows]
-  std::vector<double> sums, corners, removal;  // [hidden], [4][hidden], [hidden]
+  std::vector<double> sums, corners, removal;  // [hidden], [corner_count][hidden], [hidden]
 };
 
 // One thread's walk over groups of images.
