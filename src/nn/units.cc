@@ -45,9 +45,8 @@ struct SqueezeExciteImpl : nn::Module {
     reduce = register_module("reduce", nn::Conv2d(nn::Conv2dOptions(channels, channels / reduction, 1)));
     expand = register_module("expand", nn::Conv2d(nn::Conv2dOptions(channels / reduction, channels, 1)));
   }
-  Tensor forward(const Tensor& x) {
-    return x * torch::sigmoid(expand(torch::relu(reduce(x.mean({2, 3}, true)))));
-  }
+  Tensor forward(const Tensor& x) { return x * scale(x.mean({2, 3}, true)); }
+  Tensor scale(const Tensor& mean) { return torch::sigmoid(expand(torch::relu(reduce(mean)))); }  // [N,C,1,1]
   nn::Conv2d reduce{nullptr}, expand{nullptr};
 };
 TORCH_MODULE(SqueezeExcite);
@@ -83,7 +82,7 @@ struct BottleneckUnit : UnitModule {
     const bool trains = expand->norm->is_training() && project->norm->is_training();
     const bool runs =
         !expand->norm->is_training() && !project->norm->is_training() && !at::GradMode::is_enabled();
-    return is_fused() && has_fused_bottleneck() && map && (pools || moves || depthwise_) && !squeeze &&
+    return is_fused() && has_fused_bottleneck() && map && (pools || moves || depthwise_) &&
            (trains || runs) && !at::autocast::is_autocast_enabled(at::kCPU);
   }
   Tensor fused(const Tensor& x) {
@@ -104,6 +103,7 @@ struct BottleneckUnit : UnitModule {
       b.mean1 = norms[0]->running_mean, b.variance1 = norms[0]->running_var;
       b.mean2 = norms[1]->running_mean, b.variance2 = norms[1]->running_var;
     }
+    if (squeeze) b.scale = squeeze->scale(pooled_hidden(b).unsqueeze(2).unsqueeze(3)).flatten(1);
     const BottleneckResult r = fused_bottleneck(b);
     if (norms[0]->is_training()) {
       const double pixels = static_cast<double>(x.size(0) * x.size(2) * x.size(3));

@@ -24,8 +24,10 @@ struct Bottleneck {
                               // 2x2 average pool of stride 2
   bool interpolated = false;  // active shift; else sparse shift
   int64_t stride = 1;         // 1 or 2
-  at::Tensor project;         // [out,hidden,1,1]
-  at::Tensor gamma2, beta2;   // [out]
+  at::Tensor
+      scale;  // undefined, or [N,hidden]: factors of what the project reads, for squeeze-and-excitation
+  at::Tensor project;        // [out,hidden,1,1]
+  at::Tensor gamma2, beta2;  // [out]
   double eps1 = 1e-5, eps2 = 1e-5;
   bool residual = false;  // adds the channels read; then, if first > 0, the others pass: out = c
   // Running statistics in place of the batch's, for evaluation: undefined, or [hidden], [hidden], [out],
@@ -40,9 +42,14 @@ struct BottleneckResult {
   at::Tensor mean1, variance1, mean2, variance2;
 };
 
-// Gradients for x, weights, gammas, betas and the displacement. With running statistics there are none.
-// Throws c10::Error on other shapes, types and strides.
+// Gradients for x, weights, gammas, betas, the displacement or depthwise weight, and the scale. With running
+// statistics there are none. Throws c10::Error on other shapes, types and strides.
 BottleneckResult fused_bottleneck(const Bottleneck& unit);
+
+// The mean of each image's hidden channels behind the spatial operator, [N,hidden], with gradients likewise:
+// what squeeze-and-excitation makes `scale` of. The unit's project, scale, residual and removal_cost do not
+// matter.
+at::Tensor pooled_hidden(const Bottleneck& unit);
 
 // Whether this processor has the kernels (AVX-512 or AVX2).
 bool has_fused_bottleneck();

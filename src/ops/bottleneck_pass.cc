@@ -213,8 +213,9 @@ int64_t kept_values(const Work& work) {
   return work.shape.N * plan.grid.image_vectors * work.shape.hidden * plan.kernels.lanes;
 }
 
-Gradients backward(const Work& work, const float* dz, const float* y, const OutputGradient& dy, bool residual,
-                   float* dx) {
+// Walks over all images, f(walk, first, last) for each group, and adds the parts' sums up.
+template <class F>
+Gradients walk_backward(const Work& work, F f) {
   const Plan plan(work, true);
   const Packed packed(plan, true);
   const Shape& s = plan.shape;
@@ -224,26 +225,53 @@ Gradients backward(const Work& work, const float* dz, const float* y, const Outp
     sums.sums.resize(s.hidden), sums.corners.resize(work.corner_count * s.hidden);
     sums.removal.resize(work.measures ? s.hidden : 0);
   }
+  Gradients g;
+  if (work.scale) g.scale.resize(s.N * s.hidden);
   each_part<Walk>(
       s.N,
       [&](Walk& walk, int64_t part, int64_t begin, int64_t end) {
         each_group(begin, end, plan.grid.images, [&](int64_t first, int64_t last) {
           walk.start(first, last);
-          walk.start_backward(dz, y, dy, residual, dx);
-          walk.backward(parts[part], dx);
+          f(walk, parts[part], g.scale.data());
         });
         walk.take_lanes(parts[part].sums);
       },
       plan, packed, true);
-  Gradients g{std::vector<float>(s.out * s.hidden), std::vector<double>(s.hidden * s.width),
-              total(parts, &Sums::sums, plan.order), total(parts, &Sums::corners, plan.order),
-              total(parts, &Sums::removal, plan.order)};
+  g.project.resize(s.out * s.hidden), g.expand.resize(s.hidden * s.width);
+  g.sums = total(parts, &Sums::sums, plan.order), g.corners = total(parts, &Sums::corners, plan.order);
+  g.removal = total(parts, &Sums::removal, plan.order);
   each_total(parts, &Sums::project, plan.out_rows, s.out, plan.order, [&](int64_t m, const auto& sum) {
     for (int64_t o = 0; o < s.out; ++o) g.project[o * s.hidden + m] = static_cast<float>(sum[o]);
   });
   each_total(parts, &Sums::expand, plan.in_rows, s.width, plan.order,
              [&](int64_t m, const auto& sum) { std::copy(sum.begin(), sum.end(), &g.expand[m * s.width]); });
   return g;
+}
+
+Gradients backward(const Work& work, const float* dz, const float* y, const OutputGradient& dy, bool residual,
+                   float* dx) {
+  return walk_backward(work, [&](Walk& walk, Sums& sums, float* dscale) {
+    walk.start_backward(dz, y, dy, residual, dx);
+    walk.backward(sums, dscale, dx);
+  });
+}
+
+void pool(const Work& work, float* means) {
+  const Plan plan(work, false);
+  const Packed packed(plan, false);
+  each_part<Walk>(
+      plan.shape.N,
+      [&](Walk& walk, int64_t, int64_t begin, int64_t end) {
+        each_group(begin, end, plan.grid.images, [&](int64_t first, int64_t last) {
+          walk.start(first, last);
+          walk.pool(means);
+        });
+      },
+      plan, packed, false);
+}
+
+Gradients unpool(const Work& work, const float* dmeans, float* dx) {
+  return walk_backward(work, [&](Walk& walk, Sums& sums, float*) { walk.unpool(dmeans, sums, dx); });
 }
 
 void finish_gradient(const Work& work, const std::vector<float>& correction, const float* dz, float* dx) {
@@ -259,7 +287,11 @@ void finish_gradient(const Work& work, const std::vector<float>& correction, con
           inputs.start(first, last, work.centre.data(), nullptr);
           inputs.correct(packed.data(), dx);
           for (int64_t n = first; n < last; ++n)
-            std::copy_n(dz + n * s.channels * pixels, s.first * pixels, dx + n * s.channels * pixels);
+            if (dz) {
+              std::copy_n(dz + n * s.channels * pixels, s.first * pixels, dx + n * s.channels * pixels);
+            } else {
+              std::fill_n(dx + n * s.channels * pixels, s.first * pixels, 0.0f);
+            }
         });
       },
       work);

@@ -41,6 +41,7 @@ struct Work {
   std::vector<float> centre;        // [width], subtracted from x
   std::vector<float> expand, bias;  // [hidden][width], batch norm folded in, and [hidden]
   std::vector<float> project;       // [out][hidden]
+  const float* scale = nullptr;     // [N][hidden], or nothing: factors of what the project reads
   const float* x = nullptr;
   void* kept = nullptr;  // what `forward` leaves for `backward`: kept_values(*this) of float or bfloat16
   bool bf16 = false;
@@ -60,6 +61,7 @@ struct Gradients {
   std::vector<double> sums;     // [hidden]: sum over pixels of dA
   std::vector<double> corners;  // [corner_count][hidden]: sum of the readers' gradient * the corner's pixel
   std::vector<double> removal;  // [hidden], if measured
+  std::vector<float> scale;     // [N][hidden], if there is one
 };
 
 // dy = a * dz + b * (y - centre) + c, channel by channel ([out] each; y: [N,out,H_out,W_out], dz: with
@@ -71,8 +73,13 @@ struct OutputGradient {
 Gradients backward(const Work& work, const float* dz, const float* y, const OutputGradient& dy, bool residual,
                    float* dx);
 
+// The mean of each image's hidden channels behind the spatial operator, [N][hidden]; and the sums and dx from
+// their gradient.
+void pool(const Work& work, float* means);
+Gradients unpool(const Work& work, const float* dmeans, float* dx);
+
 // dx[n,i] += correction[i][width] + sum over k of correction[i][k] * (x[n,k] - centre[k]) in the channels
-// read; those before become dz's. correction: [width][width + 1]; dx and dz: maps as x.
+// read; those before become dz's, or zero. correction: [width][width + 1]; dx and dz: maps as x.
 void finish_gradient(const Work& work, const std::vector<float>& correction, const float* dz, float* dx);
 
 }  // namespace fewshift::bottleneck

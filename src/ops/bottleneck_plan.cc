@@ -31,7 +31,7 @@ Plan::Plan(const Work& work, bool backward)
       shape(w.shape),
       kernels(fewshift::kernels()),
       height(kernels.planar_height),
-      direct(w.tap_count == 1),
+      direct(w.tap_count == 1 && !w.scale),
       every_phase(shape.phases() > 1 && (!direct || (backward && (w.measures || w.corner_count > 0)))),
       in_rows(round_up(shape.width, height)),
       out_rows(round_up(shape.out, height)),
@@ -95,12 +95,14 @@ Packed::Packed(const Plan& p, bool backward) {
     for (int64_t o = 0; o < s.out; ++o) columns[o * s.hidden + m] = p.w.project[o * s.hidden + from];
   }
   for (const Chunk& c : p.chunks) {
-    const float *const w1 = &rows[c.begin * s.width], *const w2 = &columns[c.begin];
+    const float *const w1 = rows.data() + c.begin * s.width, *const w2 = columns.data() + c.begin;
     pack_planar(w1, c.count, s.width, s.width, 1, p.height, &expand[c.row * s.width]);
-    pack_planar(w2, s.out, c.count, s.hidden, 1, p.height, &project[p.out_rows * c.begin]);
+    if (s.out > 0)
+      pack_planar(w2, s.out, c.count, s.hidden, 1, p.height, project.data() + p.out_rows * c.begin);
     if (backward) {
       pack_planar(w1, s.width, c.count, 1, s.width, p.height, &expand_back[p.in_rows * c.begin]);
-      pack_planar(w2, c.count, s.out, 1, s.hidden, p.height, &project_back[c.row * s.out]);
+      if (s.out > 0)
+        pack_planar(w2, c.count, s.out, 1, s.hidden, p.height, project_back.data() + c.row * s.out);
     }
     for (int64_t k = 0; k < c.rows; ++k) {
       const auto place = static_cast<int32_t>(k * p.grid.wide_floats);

@@ -19,7 +19,7 @@ using torch::Tensor;
 
 struct Case {
   int64_t N, channels, first, hidden, out, H, W, stride;
-  bool pool, depthwise, interpolated, residual, learns;
+  bool pool, depthwise, interpolated, residual, learns, squeezes;
   double reach, mean;  // displacements lie in -+ reach; x's mean in deviations
   std::string text() const {
     std::ostringstream s;
@@ -29,7 +29,8 @@ struct Case {
           : depthwise    ? " depthwise"
           : interpolated ? " asl"
                          : " ssl")
-      << (residual ? " residual" : "") << (learns ? " learns" : "") << " reach " << reach << " mean " << mean;
+      << (squeezes ? " squeezes" : "") << (residual ? " residual" : "") << (learns ? " learns" : "")
+      << " reach " << reach << " mean " << mean;
     return s.str();
   }
 };
@@ -48,6 +49,7 @@ Case random_case(Random& random) {
   c.depthwise = !c.pool && random.chance(0.2);
   c.interpolated = !c.pool && !c.depthwise && random.chance(0.25);
   c.learns = random.chance(0.6);
+  c.squeezes = random.chance(0.25);
   c.residual = c.stride == 1 && random.chance(0.5);
   c.first = c.residual && random.chance(0.5) ? below(c.channels) : 0;
   c.out = c.residual ? c.channels - c.first : 1 + below(20);
@@ -120,6 +122,11 @@ Tensor spatial(const Case& c, const Tensor& a, const Tensor& u) {
   return c.interpolated ? active_shift(a, u, c.stride) : sparse_shift(a, u, c.stride);
 }
 
+// Squeeze-and-excitation's scale, of one weight only: [N,hidden,1,1].
+Tensor scale_of(const Tensor& mean) {
+  return torch::sigmoid(2 * mean - mean.flip(1));
+}
+
 Outcome plain(const Case& c, const std::vector<Tensor>& given, const Tensor& grad, at::ScalarType type) {
   const auto in = leaves(given, type, c);
   Outcome outcome;
@@ -128,7 +135,8 @@ Outcome plain(const Case& c, const std::vector<Tensor>& given, const Tensor& gra
   const Tensor h = norm(torch::conv2d(x, in[1]), in[2], in[3], outcome);
   outcome.before = h.detach();
   const Tensor a = torch::relu(h);
-  const Tensor moved = spatial(c, a, in[7]);
+  Tensor moved = spatial(c, a, in[7]);
+  if (c.squeezes) moved = moved * scale_of(moved.mean({2, 3}, true));
   Tensor y = norm(torch::conv2d(moved, in[4]), in[5], in[6], outcome);
   if (c.residual) y = torch::cat({in[0].slice(1, 0, c.first), x + y}, 1);
   outcome.values[0] = y.detach();
@@ -153,6 +161,7 @@ Outcome fused(const Case& c, const std::vector<Tensor>& given, const Tensor& gra
   const auto in = leaves(given, torch::kFloat, c);
   Bottleneck unit = unit_of(c, in);
   unit.hidden = hidden;
+  if (c.squeezes) unit.scale = scale_of(pooled_hidden(unit).unsqueeze(2).unsqueeze(3)).flatten(1);
   const BottleneckResult r = fused_bottleneck(unit);
   Outcome outcome;
   outcome.values = {r.y.detach(), r.mean1, r.variance1, r.mean2, r.variance2};
@@ -236,6 +245,7 @@ TEST(FusedBottleneck, KeepsTheHiddenActivation) {
                   kept = fused(c, given, grad, Hidden::kFloat), half = fused(c, given, grad, Hidden::kBf16);
     for (size_t k = 0; k < again.values.size(); ++k) {
       EXPECT_TRUE(again.values[k].equal(kept.values[k])) << kNames[k] << ": " << c.text();
+      if (c.squeezes) continue;  // the scale's gradient multiplies it, and all others follow
       const std::string name = kNames[k];
       if (name == "dproject" || name == "dspatial") {
         rounded[name].first += std::pow(distance(half.values[k], again.values[k].to(torch::kDouble)), 2);
@@ -264,7 +274,11 @@ TEST(FusedBottleneck, TakesRunningStatistics) {
     const Tensor x = in[0].slice(1, c.first);
     const Tensor a = torch::relu(torch::batch_norm(torch::conv2d(x, in[1]), in[2], in[3], b.mean1,
                                                    b.variance1, false, 0.1, 1e-5, false));
-    const Tensor moved = spatial(c, a, in[7]);
+    Tensor moved = spatial(c, a, in[7]);
+    if (c.squeezes) {
+      moved = moved * scale_of(moved.mean({2, 3}, true));
+      b.scale = scale_of(pooled_hidden(b).unsqueeze(2).unsqueeze(3)).flatten(1);
+    }
     Tensor y = torch::batch_norm(torch::conv2d(moved, in[4]), in[5], in[6], b.mean2, b.variance2, false, 0.1,
                                  1e-5, false);
     if (c.residual) y = torch::cat({in[0].slice(1, 0, c.first), x + y}, 1);
@@ -278,7 +292,7 @@ TEST(FusedBottleneck, MeasuresWhatARemovalCosts) {
   torch::manual_seed(8);
   for (int round = 0; round < 40; ++round) {
     Case c = random_case(random);
-    c.pool = c.depthwise = c.interpolated = false;
+    c.pool = c.depthwise = c.interpolated = c.squeezes = false;
     if (c.stride == 2) c.residual = false, c.first = 0;
     if (c.residual) c.out = c.channels - c.first;
     const auto given = inputs(c);

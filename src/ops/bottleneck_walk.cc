@@ -2,6 +2,7 @@
 #include "ops/bottleneck_walk.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace fewshift::bottleneck {
 
@@ -13,6 +14,7 @@ Walk::Walk(const Plan& plan, const Packed& packed, bool backward)
   y_ = memory_.take(p_.out_rows * g_.narrow_floats);
   a_ = memory_.take(p_.phases_held() * p_.chunk * g_.wide_floats);
   if (!p_.direct) z_ = memory_.take(p_.chunk * g_.narrow_floats);
+  ones_ = memory_.take(g_.wide_floats);
   if (!backward) return;
   dx_ = memory_.take(s_.phases() * p_.in_rows * g_.narrow_floats);
   dh_ = memory_.take(p_.chunk * g_.wide_floats);
@@ -60,6 +62,7 @@ void Walk::forward(float* y) {
   for (const Chunk& chunk : p_.chunks) {
     produce(chunk);
     if (p_.w.kept) p_.kernels.planar_keep(kept(chunk));
+    sample(chunk);
     PlanarProduct product = reader(chunk);
     product.weights = packed_.project.data() + p_.out_rows * chunk.begin;
     product.adds = chunk.begin > 0;
@@ -77,9 +80,10 @@ void Walk::forward(float* y) {
   }
 }
 
-void Walk::backward(Sums& sums, float* dx) {
+void Walk::backward(Sums& sums, float* dscale, float* dx) {
   for (const Chunk& chunk : p_.chunks) {
     produce(chunk);
+    sample(chunk);
     const PlanarProduct hidden = reader(chunk);
     PlanarDots dots;
     dots.a = y_, dots.a_plane = g_.narrow_floats;
@@ -90,16 +94,80 @@ void Walk::backward(Sums& sums, float* dx) {
     if (p_.direct) {
       shifted_gradient(chunk, sums);
       descend(chunk, chunk.phase, dh_, packed_.back.data() + chunk.row, sums);
-      continue;
-    }
-    PlanarProduct gradient = gradient_product(chunk);
-    p_.kernels.planar_product(gradient);
-    if (p_.w.corner_count > 0) correlate(chunk, false, sums);
-    for (int64_t phase = 0; phase < s_.phases(); ++phase) {
-      unsample(chunk, phase);
-      descend(chunk, phase, da_, packed_.still.data() + chunk.row, sums);
+    } else {
+      PlanarProduct gradient = gradient_product(chunk);
+      p_.kernels.planar_product(gradient);
+      descend_from_readers(chunk, sums, dscale);
     }
   }
+  write_dx(dx);
+}
+
+void Walk::descend_from_readers(const Chunk& chunk, Sums& sums, float* dscale) {
+  if (p_.w.corner_count > 0 || p_.w.measures || dscale) correlate(chunk, false, sums, dscale);
+  for (int64_t phase = 0; phase < s_.phases(); ++phase) {
+    unsample(chunk, phase);
+    descend(chunk, phase, da_, packed_.still.data() + chunk.row, sums);
+  }
+}
+
+void Walk::pool(float* means) {
+  const double pixels = static_cast<double>(s_.H_out * s_.W_out);
+  for (const Chunk& chunk : p_.chunks) {
+    produce(chunk);
+    for (int64_t k = 0; k < chunk.count; ++k) {
+      PlanarTaps t;
+      t.g = ones(), t.z = a_ + k * g_.wide_floats;
+      t.taps = p_.w.tap_count == 1 ? 4 : p_.w.tap_count;
+      for (int i = 0; i < p_.w.tap_count; ++i) t.offsets[i] = p_.offset(taps(chunk, k)[i]);
+      each_image(false, [&](int64_t v, int64_t vectors, int64_t n) {
+        t.places = g_.wide.data() + v, t.vectors = vectors;
+        p_.kernels.planar_taps(t);
+        double sum = 0;
+        for (int i = 0; i < p_.w.tap_count; ++i) sum += taps(chunk, k)[i].weight * t.dots[i];
+        means[(first_ + n) * s_.hidden + p_.order[chunk.begin + k]] = static_cast<float>(sum / pixels);
+      });
+    }
+  }
+}
+
+void Walk::unpool(const float* dmeans, Sums& sums, float* dx) {
+  dx_place_ = p_.dx_in_place ? dx + (first_ * s_.channels + s_.first) * s_.H * s_.W : dx_;
+  const auto pixels = static_cast<float>(s_.H_out * s_.W_out);
+  for (const Chunk& chunk : p_.chunks) {
+    produce(chunk);
+    for (int64_t k = 0; k < chunk.count; ++k) {
+      each_image(false, [&](int64_t v, int64_t vectors, int64_t n) {
+        PlanarSample fill;
+        fill.x = ones(), fill.y = dh_ + k * g_.wide_floats;
+        fill.x_vectors = fill.y_vectors = g_.wide.data() + v, fill.vectors = vectors;
+        fill.taps = 1;
+        fill.weights[0] = dmeans[(first_ + n) * s_.hidden + p_.order[chunk.begin + k]] / pixels;
+        p_.kernels.planar_sample(fill);
+      });
+    }
+    if (p_.direct) {
+      correlate(chunk, true, sums, nullptr);
+      descend(chunk, chunk.phase, dh_, packed_.back.data() + chunk.row, sums);
+    } else {
+      descend_from_readers(chunk, sums, nullptr);
+    }
+  }
+  write_dx(dx);
+}
+
+float* Walk::ones() {
+  if (ones_filled_) return ones_;
+  ones_filled_ = true;
+  const std::vector<float> masks = g_.masks(s_.H_out, s_.W_out);
+  for (size_t v = 0; v < g_.wide.size(); ++v) {
+    for (int lane = 0; lane < g_.lanes; ++lane)
+      ones_[g_.wide[v] + lane] = masks.empty() ? 1.0f : masks[v * g_.lanes + lane];
+  }
+  return ones_;
+}
+
+void Walk::write_dx(float* dx) {
   if (p_.dx_in_place) return;
   for (int64_t n = 0; n < images_; ++n) {
     for (int64_t phase = 0; phase < s_.phases(); ++phase) {
@@ -126,7 +194,7 @@ int64_t Walk::floats(const Plan& p, bool backward) {
   const int64_t phases = p.shape.phases(), in = phases * p.in_rows * p.grid.narrow_floats,
                 out = p.out_rows * p.grid.narrow_floats, wide = p.chunk * p.grid.wide_floats,
                 sampled = p.direct ? 0 : p.chunk * p.grid.narrow_floats;
-  const int64_t forward = in + out + p.phases_held() * wide + sampled;
+  const int64_t forward = in + out + p.phases_held() * wide + sampled + p.grid.wide_floats;
   return forward + (backward ? in + (p.direct ? 1 : 2) * wide + p.hidden_rows * p.kernels.lanes : 0) + 256;
 }
 
@@ -160,17 +228,20 @@ void Walk::produce(const Chunk& chunk) {
     product.inputs = s_.width, product.outputs = chunk.rows, product.vectors = vectors_;
     p_.kernels.planar_product(product);
   }
+}
+
+void Walk::sample(const Chunk& chunk) {
   for (int64_t k = 0; !p_.direct && k < chunk.count; ++k) {
     PlanarSample sample;
-    sample.x = a_ + k * g_.wide_floats, sample.x_vectors = g_.wide.data();
-    sample.y = z_ + k * g_.narrow_floats, sample.y_vectors = g_.narrow.data();
-    sample.vectors = vectors_;
-    for (; sample.taps < p_.w.tap_count; ++sample.taps) {
-      const Tap& tap = taps(chunk, k)[sample.taps];
-      sample.offsets[sample.taps] = p_.offset(tap);
-      sample.weights[sample.taps] = tap.weight;
-    }
-    p_.kernels.planar_sample(sample);
+    sample.x = a_ + k * g_.wide_floats, sample.y = z_ + k * g_.narrow_floats;
+    sample.taps = p_.w.tap_count;
+    for (int t = 0; t < sample.taps; ++t) sample.offsets[t] = p_.offset(taps(chunk, k)[t]);
+    each_image(true, [&](int64_t v, int64_t vectors, int64_t n) {
+      sample.x_vectors = g_.wide.data() + v, sample.y_vectors = g_.narrow.data() + v,
+      sample.vectors = vectors;
+      for (int t = 0; t < sample.taps; ++t) sample.weights[t] = taps(chunk, k)[t].weight * scale(chunk, k, n);
+      p_.kernels.planar_sample(sample);
+    });
   }
 }
 
@@ -202,29 +273,38 @@ void Walk::shifted_gradient(const Chunk& chunk, Sums& sums) {
     product.sums = lanes_ + chunk.row * p_.kernels.lanes;
   }
   p_.kernels.planar_product(product);
-  if (learns) correlate(chunk, true, sums);
+  if (learns) correlate(chunk, true, sums, nullptr);
 }
 
-void Walk::correlate(const Chunk& chunk, bool gated, Sums& sums) {
-  const int corners = p_.w.corner_count;
+void Walk::correlate(const Chunk& chunk, bool gated, Sums& sums, float* dscale) {
+  const int corners = p_.w.corner_count, tap_count = p_.w.tap_count;
   const bool measures = p_.w.measures;
   for (int64_t k = 0; k < chunk.count; ++k) {
     const int64_t m = chunk.begin + k;
+    const Taps& read = taps(chunk, k);
     PlanarTaps t;
     t.g = dh_ + k * g_.wide_floats, t.z = a_ + k * g_.wide_floats;
-    t.taps = measures ? 6 : corners;
-    for (int i = 0; i < corners; ++i) t.offsets[i] = p_.offset(p_.w.corners[p_.order[m]][i]);
-    t.gate = p_.offset(taps(chunk, k)[0]);
-    if (measures) t.offsets[4] = 0, t.offsets[5] = t.gate;
-    t.gated = gated;
-    t.vectors = measures ? g_.image_vectors : vectors_;
-    for (int64_t v = 0; v < vectors_; v += t.vectors) {
-      t.places = g_.wide.data() + v;
-      p_.kernels.planar_taps(t);
-      for (int i = 0; i < corners; ++i) sums.corners[i * s_.hidden + m] += t.dots[i];
-      if (measures) sums.removal[m] += (t.dots[4] - t.dots[5]) * (t.dots[4] - t.dots[5]);
-      if (gated) lanes_[(chunk.row + k) * p_.kernels.lanes] += static_cast<float>(t.sum);
+    t.gate = p_.offset(read[0]), t.gated = gated;
+    if (tap_count == 1) {  // corners, the pixel itself, the tap
+      t.taps = measures || dscale ? 6 : corners;
+      for (int i = 0; i < corners; ++i) t.offsets[i] = p_.offset(p_.w.corners[p_.order[m]][i]);
+      if (t.taps == 6) t.offsets[5] = t.gate;
+    } else {  // taps, which are the corners
+      t.taps = tap_count;
+      for (int i = 0; i < tap_count; ++i) t.offsets[i] = p_.offset(read[i]);
     }
+    each_image(!measures, [&](int64_t v, int64_t vectors, int64_t n) {
+      const float factor = scale(chunk, k, n);
+      t.places = g_.wide.data() + v, t.vectors = vectors;
+      p_.kernels.planar_taps(t);
+      for (int i = 0; i < corners; ++i) sums.corners[i * s_.hidden + m] += factor * t.dots[i];
+      if (measures) sums.removal[m] += std::pow(factor * (t.dots[4] - t.dots[5]), 2);
+      if (gated) lanes_[(chunk.row + k) * p_.kernels.lanes] += static_cast<float>(t.sum);
+      if (!dscale) return;
+      double sum = tap_count == 1 ? t.dots[5] : 0;
+      for (int i = 0; tap_count > 1 && i < tap_count; ++i) sum += read[i].weight * t.dots[i];
+      dscale[(first_ + n) * s_.hidden + p_.order[m]] = static_cast<float>(sum);
+    });
   }
 }
 
@@ -232,14 +312,18 @@ void Walk::unsample(const Chunk& chunk, int64_t phase) {
   for (int64_t k = 0; k < chunk.count; ++k) {
     PlanarSample sample;
     sample.x = dh_ + k * g_.wide_floats, sample.y = da_ + k * g_.wide_floats;
-    sample.x_vectors = sample.y_vectors = g_.wide.data(), sample.vectors = vectors_;
+    Taps read{};
     for (int t = 0; t < p_.w.tap_count; ++t) {
       const Tap& tap = taps(chunk, k)[t];
       if (tap.phase != phase) continue;
       sample.offsets[sample.taps] = static_cast<int32_t>(-tap.y * g_.pitch - tap.x);
-      sample.weights[sample.taps++] = tap.weight;
+      read[sample.taps++] = tap;
     }
-    p_.kernels.planar_sample(sample);
+    each_image(true, [&](int64_t v, int64_t vectors, int64_t n) {
+      sample.x_vectors = sample.y_vectors = g_.wide.data() + v, sample.vectors = vectors;
+      for (int t = 0; t < sample.taps; ++t) sample.weights[t] = read[t].weight * scale(chunk, k, n);
+      p_.kernels.planar_sample(sample);
+    });
     PlanarTaps gate;
     gate.g = sample.y, gate.z = hidden(phase) + k * g_.wide_floats;
     gate.places = g_.wide.data(), gate.vectors = vectors_, gate.gated = true;
