@@ -101,29 +101,35 @@ TEST(Network, WeightsDependOnTheSeedAlone) {
 
 // A training step of whole networks, by the one operator and by the three.
 TEST(Network, FusedAndPlainAgree) {
-  for (const char* name : {"shiftresnet20_e3", "fenet_cifar_0.5", "resnet20"}) {
+  const struct {
+    const char *name, *spatial;
+    int size;
+  } cases[] = {{"shiftresnet20_e3", "ssl", 16},       {"shiftresnet20_e3", "asl", 16},
+               {"shiftresnet20_e3", "depthwise", 16}, {"fenet_cifar_0.5", "ssl", 16},
+               {"fenet_cifar_se_0.5", "ssl", 16},     {"resnet20", "ssl", 16}};
+  for (const auto& [name, spatial, size_px] : cases) {
     std::vector<Tensor> gradients[2];
     Tensor logits[2], running[2];
     for (int fused = 0; fused < 2; ++fused) {
       set_fused(fused == 1);
-      Network network(make_arch(name), 5);
+      Network network(make_arch(name, 10, spatial), 5);
       start_displacements(network, "symmetric", 1.5, 5);
       torch::manual_seed(6);
-      const Tensor x = torch::randn({8, 3, 16, 16}), labels = torch::randint(10, {8}, torch::kLong);
+      const Tensor x = torch::randn({8, 3, size_px, size_px}), labels = torch::randint(10, {8}, torch::kLong);
       logits[fused] = network->forward(x);
       torch::cross_entropy_loss(logits[fused], labels).backward();
       for (const auto& item : network->named_parameters()) gradients[fused].push_back(item.value().grad());
       running[fused] = network->named_buffers()["stem.norm.running_var"];
     }
     set_fused(true);
-    EXPECT_TRUE(torch::allclose(logits[0], logits[1], 1e-3, 1e-3)) << name;
-    EXPECT_TRUE(torch::allclose(running[0], running[1], 1e-4, 1e-5)) << name;
+    EXPECT_TRUE(torch::allclose(logits[0], logits[1], 1e-3, 1e-3)) << name << " " << spatial;
+    EXPECT_TRUE(torch::allclose(running[0], running[1], 1e-4, 1e-5)) << name << " " << spatial;
     double difference = 0, size = 0;
     for (size_t k = 0; k < gradients[0].size(); ++k) {
       difference += (gradients[0][k] - gradients[1][k]).square().sum().item<double>();
       size += gradients[0][k].square().sum().item<double>();
     }
-    EXPECT_LT(std::sqrt(difference / size), 1e-2) << name;
+    EXPECT_LT(std::sqrt(difference / size), 1e-2) << name << " " << spatial;
   }
 }
 
