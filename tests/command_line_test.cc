@@ -390,6 +390,17 @@ TEST_F(CommandLineTest, TrainingSpeedIsMeasured) {
   EXPECT_GT(bench["peak_fraction"].get<double>(), 0);
 }
 
+TEST_F(CommandLineTest, PreparationOfPicturesIsMeasured) {
+  const std::string data = pictures("data", 2, 8, 2).string();
+  const Outcome measured = run({"bench", "--data", data, "--size", "24", "--threads", "1", "--json"});
+  ASSERT_EQ(measured.code, 0) << measured.err;
+  const json bench = json::parse(measured.out);
+  for (const char* kind : {"decode", "augment", "copy", "loader"})
+    EXPECT_GT(bench[std::string(kind) + "_images_per_s"].get<double>(), 0) << kind;
+  expect_failure(run({"bench", "--data", path("nowhere")}), path("nowhere"));
+  expect_failure(run({"bench", "--data", data, "--train", "resnet20"}), "--data");
+}
+
 TEST_F(CommandLineTest, BadFoldersAreNamed) {
   const std::string data = pictures("data", 2, 8, 2).string();
   expect_failure(run(train(path("nowhere"), path("a"))), path("nowhere"));

@@ -9,9 +9,10 @@ namespace fewshift::cli {
 namespace {
 
 int run(const BenchOptions& o) {
-  if (o.model.empty() == o.train.empty())
-    throw Error(ErrorCode::kInvalidArgument, "bench", "wants either MODEL.onnx or --train NAME");
+  if (!o.model.empty() + !o.train.empty() + !o.data.empty() != 1)
+    throw Error(ErrorCode::kInvalidArgument, "bench", "wants one of MODEL.onnx, --train NAME and --data DIR");
 #ifdef FEWSHIFT_TRAIN
+  if (!o.data.empty()) return bench_data(o);
   if (!o.train.empty()) return bench_train(o);
 #endif
   return bench_model(o);
@@ -25,7 +26,13 @@ Action bench_command(CLI::App& command) {
 #ifdef FEWSHIFT_TRAIN
   command.add_option("--train", o->train, "In place of MODEL: the network whose training step is measured");
 #endif
-  command.add_option("--batch", o->batch, "Pictures at a time (1; with --train 64)")
+#ifdef FEWSHIFT_TRAIN
+  command.add_option("--data", o->data,
+                     "In place of MODEL: the folder whose pictures are made ready for training");
+  command.add_option("--rand-augment", o->rand_augment, "With --data: as train's (0)")
+      ->check(CLI::Range(0, 16));
+#endif
+  command.add_option("--batch", o->batch, "Pictures at a time (1; with --train and --data 64)")
       ->check(CLI::Range(1, 65536));
   command.add_option("--threads", o->threads, "Of the arithmetic (all cores)")->check(CLI::Range(0, 1024));
   command
@@ -34,7 +41,7 @@ Action bench_command(CLI::App& command) {
       ->check(CLI::Range(1, 1000000));
   command.add_flag("--layers", o->layers, "The time of each layer; with --train of each unit");
 #ifdef FEWSHIFT_TRAIN
-  command.add_option("--size", o->size, "With --train: input size in px (the network's own)")
+  command.add_option("--size", o->size, "Input size in px (with --train the network's own; with --data 224)")
       ->check(CLI::Range(8, 1024));
   command
       .add_option("--shift-sparsity", o->sparsity,

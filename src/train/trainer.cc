@@ -153,7 +153,8 @@ class Trainer {
     const auto began = Clock::now();
     const int64_t seen_before = progress_.seen;
     Batch batch;
-    while (loader_.next(batch)) {
+    waited_ = 0;
+    while (next(batch)) {
       progress_.batch = batch.number;
       progress_.step = progress_.epoch * batches_ + batch.number;
       if (batch.size > 1)
@@ -170,6 +171,13 @@ class Trainer {
     }
     end_epoch(began, seen_before);
     return true;
+  }
+
+  bool next(Batch& batch) {
+    const auto began = Clock::now();
+    const bool more = loader_.next(batch);
+    waited_ += seconds_since(began);
+    return more;
   }
 
   void train_step(Batch& batch) {
@@ -263,6 +271,7 @@ class Trainer {
     EpochReport report;
     report.seconds = seconds_since(began);
     report.images_per_s = static_cast<double>(progress_.seen - seen_before) / report.seconds;
+    report.waited = waited_;
     report.epoch = progress_.epoch + 1;
     report.epochs = recipe_.epochs;
     if (progress_.seen > 0) {
@@ -305,6 +314,7 @@ class Trainer {
                  {"learning_rate", report.learning_rate},
                  {"images_per_s", report.images_per_s},
                  {"seconds", report.seconds},
+                 {"waited", report.waited},
                  {"broken_images", report.broken_images}};
     if (progress_.stopped) line["stopped"] = true;
     if (report.shift_sparsity >= 0) line["shift_sparsity"] = report.shift_sparsity;
@@ -359,6 +369,7 @@ class Trainer {
   std::string first_words_;
   RunProgress progress_;
   double shown_sparsity_ = -1;
+  double waited_ = 0;  // for pictures, in this epoch, s
   Clock::time_point last_save_;
 };
 
