@@ -53,8 +53,9 @@ Action bench_command(CLI::App& command) {
   command.add_option("--fused", o->fused, "With --train: on, or off: every layer an operator of its own")
       ->check(CLI::IsMember({"on", "off"}));
   command
-      .add_option("--hidden", o->hidden,
-                  "With --train: hidden activations for the backward pass: auto, recompute, float32 or bf16")
+      .add_option(
+          "--hidden", o->hidden,
+          "With --train: hidden activations for the backward pass: bf16, float32, recompute or auto (bf16)")
       ->check(CLI::IsMember({"auto", "recompute", "float32", "bf16"}));
 #endif
   command.add_flag("--json", o->json, "One JSON object on standard output");

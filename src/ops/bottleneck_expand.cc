@@ -110,8 +110,11 @@ void start(const Bottleneck& u, const Tensor& x, const Tensor& expand, const Ten
   e.r = (e.variance + u.eps1).rsqrt();
   const Tensor scale = wide(gamma) * e.r;
   work.centre = {mean.begin(), mean.end()};
-  work.expand = floats(W.flatten(1) * scale.unsqueeze(1));
-  work.bias = floats(batch ? wide(beta) : wide(beta) - scale * e.mean);
+  e.off.resize(s.width);
+  for (int64_t k = 0; k < s.width; ++k) e.off[k] = work.centre[k] - mean[k];
+  const Tensor scaled = wide(W).flatten(1) * scale.unsqueeze(1);
+  work.expand = floats(scaled);
+  work.bias = floats(batch ? wide(beta) + scaled.mv(doubles(e.off, {s.width})) : wide(beta) - scale * e.mean);
 }
 
 ExpandTensors finish(Expand& e, const Gradients& g, const Tensor& weight, const Tensor& gamma,
@@ -119,9 +122,17 @@ ExpandTensors finish(Expand& e, const Gradients& g, const Tensor& weight, const 
   const Work& work = e.work;
   const Shape& s = work.shape;
   const Tensor gammas = wide(gamma);
-  const ExpandGradients d =
-      expand_gradients(e.statistics, e.r.const_data_ptr<double>(), gammas.const_data_ptr<double>(), g.expand,
-                       g.sums, static_cast<double>(s.N * s.H * s.W));
+  std::vector<double> G = g.expand;
+  for (int64_t m = 0; m < s.hidden; ++m) {
+    for (int64_t k = 0; k < s.width; ++k) G[m * s.width + k] += e.off[k] * g.sums[m];
+  }
+  ExpandGradients d =
+      expand_gradients(e.statistics, e.r.const_data_ptr<double>(), gammas.const_data_ptr<double>(), G, g.sums,
+                       static_cast<double>(s.N * s.H * s.W));
+  for (int64_t i = 0; i < s.width; ++i) {
+    float* const row = &d.correction[i * (s.width + 1)];
+    for (int64_t k = 0; k < s.width; ++k) row[s.width] += static_cast<float>(row[k] * e.off[k]);
+  }
   if (dx) finish_gradient(work, d.correction, dz, dx);
   ExpandTensors t{floats(d.dW, weight.sizes()),
                   floats(d.dgamma, {s.hidden}),

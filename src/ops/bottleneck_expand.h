@@ -33,6 +33,7 @@ inline const at::Tensor& spatial_of(const Bottleneck& unit) {
 struct Expand : torch::CustomClassHolder {
   Work work;
   Statistics statistics;
+  std::vector<double> off;       // [width]: what the walks subtract from x, a float, less its mean
   at::Tensor mean, variance, r;  // of the expand: [hidden] double; 1 / sigma
 };
 

@@ -122,7 +122,7 @@ void each_total(const std::vector<Sums>& parts, std::vector<float> Sums::*which,
     for (int64_t m = begin; m < end; ++m) {
       std::fill(sum.begin(), sum.end(), 0.0);
       for (const Sums& part : parts) {
-        const float* const row = &(part.*which)[m * rows];
+        const float* const row = (part.*which).data() + m * rows;
         for (int64_t k = 0; k < count; ++k) sum[k] += row[k];
       }
       f(order[m], sum);
@@ -234,7 +234,6 @@ Gradients walk_backward(const Work& work, F f) {
           walk.start(first, last);
           f(walk, parts[part], g.scale.data());
         });
-        walk.take_lanes(parts[part].sums);
       },
       plan, packed, true);
   g.project.resize(s.out * s.hidden), g.expand.resize(s.hidden * s.width);

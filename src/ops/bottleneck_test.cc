@@ -83,8 +83,8 @@ std::vector<Tensor> inputs(const Case& c) {
 }
 
 bool few_numbers(const Case& c) {
-  return c.channels - c.first < 4 || c.hidden < 4 || c.N * (c.H / c.stride) * (c.W / c.stride) < 32 ||
-         c.reach > 3;
+  return c.channels - c.first < 4 || c.hidden < 4 || c.out < 4 ||
+         c.N * (c.H / c.stride) * (c.W / c.stride) < 32 || c.reach > 3;
 }
 
 struct Outcome {
@@ -173,42 +173,73 @@ double distance(const Tensor& a, const Tensor& b) {
   return (a.to(torch::kDouble) - b).norm().item<double>();
 }
 
+// The same unit with its images and channels in another order: other roundings.
+std::vector<Tensor> reordered(const Case& c, const std::vector<Tensor>& given, Tensor& grad) {
+  const Tensor images = torch::randperm(c.N), read = torch::randperm(c.channels - c.first),
+               hidden = torch::randperm(c.hidden), out = c.residual ? read : torch::randperm(c.out);
+  auto behind_first = [&](const Tensor& order) {
+    return torch::cat({torch::arange(c.first), c.first + order});
+  };
+  grad = grad.index_select(0, images).index_select(1, behind_first(out));
+  return {given[0].index_select(0, images).index_select(1, behind_first(read)),
+          given[1].index_select(0, hidden).index_select(1, read),
+          given[2].index_select(0, hidden),
+          given[3].index_select(0, hidden),
+          given[4].index_select(0, out).index_select(1, hidden),
+          given[5].index_select(0, out),
+          given[6].index_select(0, out),
+          given[7].index_select(0, hidden)};
+}
+
 // In L2, against the same numbers in double: no tensor errs more than four times as much as the plain path's.
-// Where a few numbers decide (tensors of less than sixteen, few channels or pixels, shifts that leave the
-// map) the plain path's error may be next to nothing, by luck: those are taken together, over all cases.
+// One error is luck, so both are taken over some orders of images and channels; where a few numbers decide
+// (few channels or pixels, shifts that leave the map), over twelve of them and all cases.
 TEST(FusedBottleneck, ErrsLittleMoreThanThePlainPath) {
   if (!has_fused_bottleneck()) GTEST_SKIP() << "bottlenecks are not fused on this processor";
   Random random{5};
   torch::manual_seed(5);
   int tried = 0;
-  std::map<std::string, std::pair<double, double>> few;  // squares of ours and the plain path's
+  std::map<std::string, std::pair<double, int>> few;  // sum of squared ratios, how many
   for (int round = 0; tried < 200; ++round) {
     ASSERT_LT(round, 5000);
     const Case c = random_case(random);
-    const auto given = inputs(c);
-    const Tensor grad = torch::randn({c.N, c.first + c.out, (c.H + (c.pool ? 0 : c.stride - 1)) / c.stride,
-                                      (c.W + (c.pool ? 0 : c.stride - 1)) / c.stride});
-    const Outcome exact = plain(c, given, grad, torch::kDouble);
+    if (c.N == 1 || c.hidden == 1) continue;  // hardly another order
+    auto given = inputs(c);
+    Tensor grad = torch::randn({c.N, c.first + c.out, (c.H + (c.pool ? 0 : c.stride - 1)) / c.stride,
+                                (c.W + (c.pool ? 0 : c.stride - 1)) / c.stride});
+    Outcome exact = plain(c, given, grad, torch::kDouble);
     if (exact.before.abs().min().item<double>() < 1e-4) continue;  // rounding decides the ReLU
     ++tried;
-    const Outcome p = plain(c, given, grad, torch::kFloat), f = fused(c, given, grad);
-    ASSERT_EQ(f.values.size(), exact.values.size()) << c.text();
-    for (size_t k = 0; k < exact.values.size(); ++k) {
-      ASSERT_EQ(f.values[k].sizes(), exact.values[k].sizes()) << kNames[k] << " " << c.text();
-      const double error = distance(f.values[k], exact.values[k]),
-                   other = distance(p.values[k], exact.values[k]),
-                   size = exact.values[k].norm().item<double>();
-      if (size == 0) {
-        EXPECT_LE(error, 1e-4) << kNames[k] << ": " << c.text();
-      } else if (exact.values[k].numel() < 16 || few_numbers(c)) {
-        few[kNames[k]].first += error * error / (size * size);
-        few[kNames[k]].second += other * other / (size * size);
+    std::vector<double> ours(exact.values.size()), others(exact.values.size()), sizes(exact.values.size());
+    for (int order = 0; order < (few_numbers(c) ? 12 : 4); ++order) {
+      if (order > 0) {
+        given = reordered(c, given, grad);
+        exact = plain(c, given, grad, torch::kDouble);
+      }
+      const Outcome p = plain(c, given, grad, torch::kFloat), f = fused(c, given, grad);
+      ASSERT_EQ(f.values.size(), exact.values.size()) << c.text();
+      for (size_t k = 0; k < exact.values.size(); ++k) {
+        ASSERT_EQ(f.values[k].sizes(), exact.values[k].sizes()) << kNames[k] << " " << c.text();
+        ours[k] += std::pow(distance(f.values[k], exact.values[k]), 2);
+        others[k] += std::pow(distance(p.values[k], exact.values[k]), 2);
+        sizes[k] += exact.values[k].square().sum().item<double>();
+      }
+    }
+    for (size_t k = 0; k < ours.size(); ++k) {
+      if (sizes[k] == 0) {
+        EXPECT_LE(ours[k], 1e-8) << kNames[k] << ": " << c.text();
+        continue;
+      }
+      // That of the result's own rounding is nobody's merit.
+      const double ratio = ours[k] / (others[k] + sizes[k] * std::pow(2.0, -48) / 3);
+      if (few_numbers(c)) {
+        few[kNames[k]].first += ratio, few[kNames[k]].second += 1;
       } else {
-        EXPECT_LE(error, 4 * other) << kNames[k] << " of size " << size << ": " << c.text();
+        EXPECT_LE(ratio, 16) << kNames[k] << " of size " << std::sqrt(sizes[k]) << ": " << c.text();
       }
     }
   }
-  for (const auto& [name, squares] : few) EXPECT_LE(squares.first, 16 * squares.second) << name;
+  for (const auto& [name, ratios] : few) EXPECT_LE(ratios.first, 16 * ratios.second) << name;
 }
 
 TEST(FusedBottleneck, GivesTheSameWithAnyNumberOfThreads) {

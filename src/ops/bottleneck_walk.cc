@@ -100,13 +100,14 @@ void Walk::backward(Sums& sums, float* dscale, float* dx) {
       descend_from_readers(chunk, sums, dscale);
     }
   }
+  take_lanes(sums.sums);
   write_dx(dx);
 }
 
 void Walk::descend_from_readers(const Chunk& chunk, Sums& sums, float* dscale) {
   if (p_.w.corner_count > 0 || p_.w.measures || dscale) correlate(chunk, false, sums, dscale);
   for (int64_t phase = 0; phase < s_.phases(); ++phase) {
-    unsample(chunk, phase);
+    unsample(chunk, phase, sums);
     descend(chunk, phase, da_, packed_.still.data() + chunk.row, sums);
   }
 }
@@ -299,7 +300,7 @@ void Walk::correlate(const Chunk& chunk, bool gated, Sums& sums, float* dscale) 
       p_.kernels.planar_taps(t);
       for (int i = 0; i < corners; ++i) sums.corners[i * s_.hidden + m] += factor * t.dots[i];
       if (measures) sums.removal[m] += std::pow(factor * (t.dots[4] - t.dots[5]), 2);
-      if (gated) lanes_[(chunk.row + k) * p_.kernels.lanes] += static_cast<float>(t.sum);
+      if (gated) sums.sums[m] += t.sum;
       if (!dscale) return;
       double sum = tap_count == 1 ? t.dots[5] : 0;
       for (int i = 0; tap_count > 1 && i < tap_count; ++i) sum += read[i].weight * t.dots[i];
@@ -308,7 +309,7 @@ void Walk::correlate(const Chunk& chunk, bool gated, Sums& sums, float* dscale) 
   }
 }
 
-void Walk::unsample(const Chunk& chunk, int64_t phase) {
+void Walk::unsample(const Chunk& chunk, int64_t phase, Sums& sums) {
   for (int64_t k = 0; k < chunk.count; ++k) {
     PlanarSample sample;
     sample.x = dh_ + k * g_.wide_floats, sample.y = da_ + k * g_.wide_floats;
@@ -328,7 +329,7 @@ void Walk::unsample(const Chunk& chunk, int64_t phase) {
     gate.g = sample.y, gate.z = hidden(phase) + k * g_.wide_floats;
     gate.places = g_.wide.data(), gate.vectors = vectors_, gate.gated = true;
     p_.kernels.planar_taps(gate);
-    lanes_[(chunk.row + k) * p_.kernels.lanes] += static_cast<float>(gate.sum);
+    sums.sums[chunk.begin + k] += gate.sum;
   }
 }
 

@@ -30,9 +30,6 @@ class Walk {
   void pool(float* means);
   void unpool(const float* dmeans, Sums& sums, float* dx);
 
-  // Sums of the gradient before the ReLU, of the images since the last call.
-  void take_lanes(std::vector<double>& sums);
-
  private:
   static int64_t floats(const Plan& p, bool backward);
 
@@ -65,6 +62,8 @@ class Walk {
   // From dh, the gradient of the readers, all the way down.
   void descend_from_readers(const Chunk& chunk, Sums& sums, float* dscale);
   void write_dx(float* dx);
+  // The sums that products left, lane by lane, of the gradient before the ReLU.
+  void take_lanes(std::vector<double>& sums);
 
   // f(first vector, vectors, image in the group) for each image; for all at once if there is no scale and
   // `together`.
@@ -80,7 +79,7 @@ class Walk {
   float* ones();
 
   // da: what of dh comes from a phase's hidden activation, zero where that is.
-  void unsample(const Chunk& chunk, int64_t phase);
+  void unsample(const Chunk& chunk, int64_t phase, Sums& sums);
 
   // From the gradient before the ReLU to that of the expand's weights and of x.
   void descend(const Chunk& chunk, int64_t phase, const float* gradient, const int32_t* offsets, Sums& sums);

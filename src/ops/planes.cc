@@ -44,14 +44,14 @@ FEWSHIFT_CLONES float squares_of(const float* x, int64_t n, float centre) {
   return sum;
 }
 
-FEWSHIFT_CLONES void products_of(const float* x, const float* y, int64_t n, float centre, float* results) {
-  float sum = 0, product = 0;
+FEWSHIFT_CLONES void products_of(const float* x, const float* y, int64_t n, float centre, double* results) {
+  double sum = 0, product = 0;
 #pragma omp simd reduction(+ : sum, product)
   for (int64_t j = 0; j < n; ++j) {
     sum += x[j];
     product += x[j] * (y[j] - centre);
   }
-  results[0] = sum, results[1] = product;
+  results[0] += sum, results[1] += product;
 }
 
 FEWSHIFT_CLONES float every_second(const float* x, int64_t n, float scale, float bias, float* to) {
@@ -183,11 +183,9 @@ void Moments::add(const Moments& more) {
 }
 
 void add_products(const float* x, const float* y, int64_t n, float centre, double& sum, double& product) {
-  for (int64_t j = 0; j < n; j += kRun) {
-    float results[2];
-    products_of(x + j, y + j, std::min(kRun, n - j), centre, results);
-    sum += results[0], product += results[1];
-  }
+  double results[] = {sum, product};
+  products_of(x, y, n, centre, results);
+  sum = results[0], product = results[1];
 }
 
 }  // namespace fewshift

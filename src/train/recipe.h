@@ -33,7 +33,7 @@ struct Recipe {
   int64_t patience = 0;
   std::string precision = "float32";
   std::string fused = "on";
-  std::string hidden = "auto";
+  std::string hidden = "bf16";
   std::string init;
   int64_t freeze_body = 0;
 
