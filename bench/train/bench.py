@@ -14,7 +14,8 @@ sys.dont_write_bytecode = True  # the sources stay free of caches
 from process import Process, last_line
 
 MODELS = ["shiftresnet20_e6", "fenet_cifar_0.5", "fenet_0.5"]
-CONTENDERS = ["fused", "plain", "eager", "compile"]
+CONTENDERS = ["fused", "float32", "plain", "eager", "compile"]
+OURS = {"fused": [], "float32": ["--hidden", "auto"], "plain": ["--fused", "off"]}  # options of bench --train
 
 
 class Ours:
@@ -23,7 +24,7 @@ class Ours:
     def __init__(self, name, case, build):
         self.command = [f"{build}/fewshift", "bench", "--train", case["model"], "--json"]
         self.command += [f for option in ("batch", "size", "threads") for f in (f"--{option}", str(case[option]))]
-        self.command += ["--fused", "on" if name == "fused" else "off"]
+        self.command += OURS[name]
         self.about = {}
 
     def take_turn(self, steps):
@@ -75,13 +76,13 @@ def measure(case, params, options):
 
     for name in options.contenders:
         try:
-            contenders[name] = (Ours if name in ("fused", "plain") else Torch)(name, case, options.build)
+            contenders[name] = (Ours if name in OURS else Torch)(name, case, options.build)
             rows[name] = {**case, "contender": name, "images_per_s": [], **contenders[name].about}
         except RuntimeError as error:
             lose(name, error)
     check(contenders, case, params)
-    for _ in range(options.rounds):
-        for name, contender in list(contenders.items()):
+    for turn in range(options.rounds):
+        for name, contender in list(contenders.items())[:: -1 if turn % 2 else 1]:  # after whom one comes matters
             try:
                 speed, rows[name]["memory_mb"] = contender.take_turn(options.steps)
                 rows[name]["images_per_s"].append(speed)

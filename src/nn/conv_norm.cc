@@ -56,8 +56,10 @@ void set_hidden(const std::string& name) {
     throw Error(ErrorCode::kInvalidArgument, "hidden", "must be auto, recompute, float32 or bf16");
   g_hidden = static_cast<Bottleneck::Hidden>(at - kHiddenNames.begin());
 }
-Bottleneck::Hidden hidden() {
-  return g_hidden;
+Bottleneck::Hidden hidden(int64_t width) {
+  constexpr int64_t kNarrow = 16;
+  const bool again = g_hidden == Bottleneck::Hidden::kBf16 && width < kNarrow;
+  return again ? Bottleneck::Hidden::kRecompute : g_hidden;
 }
 
 void track_moments(nn::BatchNorm2dImpl& norm, const Tensor& mean, const Tensor& variance, double pixels) {

@@ -36,7 +36,9 @@ bool is_fused();
 // kHiddenNames. Any other: Error (kInvalidArgument).
 inline const std::vector<std::string> kHiddenNames = {"auto", "recompute", "float32", "bf16"};
 void set_hidden(const std::string& name);
-Bottleneck::Hidden hidden();
+// For a bottleneck that reads so many channels: with few, making it again takes less than bfloat16's way to
+// memory.
+Bottleneck::Hidden hidden(int64_t width);
 
 // The running statistics, from a batch's mean and biased variance over so many pixels.
 void track_moments(torch::nn::BatchNorm2dImpl& norm, const torch::Tensor& mean, const torch::Tensor& variance,

@@ -87,7 +87,7 @@ struct BottleneckUnit : UnitModule {
   }
   Tensor fused(const Tensor& x) {
     Bottleneck b;
-    b.hidden = fewshift::hidden();
+    b.hidden = fewshift::hidden(unit.width());
     b.x = x, b.first = unit.first;
     b.expand = expand->conv->weight, b.project = project->conv->weight;
     nn::BatchNorm2d norms[] = {expand->norm, project->norm};

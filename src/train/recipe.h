@@ -97,9 +97,8 @@ void visit_fields(R& r, F&& f) {
   f("train", "precision", r.precision, "float32, or bf16: autocast", "--precision");
   f("train", "fused", r.fused, "on, or off: every layer an operator of its own, slower", "--fused");
   f("train", "hidden", r.hidden,
-    "fused bottlenecks' hidden activations, for the backward pass: recompute, or kept as float32 or bf16; "
-    "auto: "
-    "recompute or float32, whichever is faster",
+    "hidden activations of fused bottlenecks, for the backward pass: kept as bf16 or float32, made again "
+    "(recompute), or auto: float32 or recompute, whichever is faster",
     "--hidden");
   f("train", "init", r.init, "run or checkpoint to begin from", "--init");
   f("train", "freeze_body", r.freeze_body, "first epochs in which the last layer alone learns",
