@@ -21,14 +21,6 @@ constexpr int64_t kTogetherFloats = 3072;  // of a product's inputs, which stay 
 
 using Ending = PlanarProduct::Ending;
 
-HWY_INLINE Vector relu(Vector x) {
-#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
-  return hn::Max(hn::Zero(D()), x);
-#else
-  return hn::IfThenElse(hn::Lt(x, hn::Zero(D())), hn::Zero(D()), x);
-#endif
-}
-
 // A pointer in a register of its own: compilers compute related ones from each other in the inner loop, which
 // costs an instruction for each load.
 template <class T>

@@ -31,6 +31,13 @@ HWY_INLINE Vector clamp(Vector x, Vector low, Vector high) {
   return hn::IfThenElse(hn::Lt(x, low), low, hn::IfThenElse(hn::Gt(x, high), high, x));
 #endif
 }
+HWY_INLINE Vector relu(Vector x) {
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+  return hn::Max(hn::Zero(D()), x);
+#else
+  return hn::IfThenElse(hn::Lt(x, hn::Zero(D())), hn::Zero(D()), x);
+#endif
+}
 HWY_INLINE Vector clamp(Vector x, float low, float high) {
   return clamp(x, constant(low), constant(high));
 }

@@ -53,7 +53,7 @@ bool is_fused() {
 void set_hidden(const std::string& name) {
   const auto at = std::find(kHiddenNames.begin(), kHiddenNames.end(), name);
   if (at == kHiddenNames.end())
-    throw Error(ErrorCode::kInvalidArgument, "hidden", "must be auto, recompute, float32 or bf16");
+    throw Error(ErrorCode::kInvalidArgument, "--hidden", "must be auto, recompute, float32 or bf16");
   g_hidden = static_cast<Bottleneck::Hidden>(at - kHiddenNames.begin());
 }
 Bottleneck::Hidden hidden(int64_t width) {

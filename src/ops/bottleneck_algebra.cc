@@ -60,14 +60,17 @@ Statistics statistics(const float* weight, int64_t hidden, const std::vector<dou
 }
 
 ExpandGradients expand_gradients(const Statistics& s, const double* r_sigma, const double* gamma,
-                                 const std::vector<double>& G, const std::vector<double>& r, double pixels) {
+                                 const std::vector<double>& off, const std::vector<double>& G,
+                                 const std::vector<double>& r, double pixels) {
   const int64_t C = s.width, M = s.hidden;
   ExpandGradients g{std::vector<float>(M * C), std::vector<float>(M), std::vector<float>(C * (C + 1))};
   std::vector<double> factors(M * C), last(M);
   at::parallel_for(0, M, kRows, [&](int64_t begin, int64_t end) {
+    std::vector<double> G_m(C);
     for (int64_t m = begin; m < end; ++m) {
-      const double *const w = &s.W[m * C], *const G_m = &G[m * C], *const WS = &s.WS[m * C];
-      const double scale = gamma[m] * r_sigma[m], dgamma = dot(w, G_m, C) * r_sigma[m],
+      const double *const w = &s.W[m * C], *const WS = &s.WS[m * C];
+      for (int64_t j = 0; j < C; ++j) G_m[j] = G[m * C + j] + off[j] * r[m];
+      const double scale = gamma[m] * r_sigma[m], dgamma = dot(w, G_m.data(), C) * r_sigma[m],
                    back = dgamma * r_sigma[m];
       g.dgamma[m] = static_cast<float>(dgamma);
       for (int64_t j = 0; j < C; ++j) {
@@ -83,7 +86,7 @@ ExpandGradients expand_gradients(const Statistics& s, const double* r_sigma, con
       std::fill(row.begin(), row.end(), 0.0);
       add_rows(&factors[i], C, s.W.data(), C, M, C, row.data());
       std::copy(row.begin(), row.end(), &g.correction[i * (C + 1)]);
-      double bias = 0;
+      double bias = dot(row.data(), off.data(), C);
       for (int64_t m = 0; m < M; ++m) bias += last[m] * s.W[m * C + i];
       g.correction[i * (C + 1) + C] = static_cast<float>(bias);
     }

@@ -17,15 +17,17 @@ struct Statistics {
 Statistics statistics(const float* weight, int64_t hidden, const std::vector<double>& mean,
                       const std::vector<double>& covariance);
 
-// With G [hidden][width] the sum over pixels of dA (x - mean), r [hidden] that of dA, the gradient before the
-// ReLU, and 1 / sigma and gamma of the batch norm ([hidden] each).
+// With G [hidden][width] the sum over pixels of dA (x - mean - off), off [width] what a float left of the
+// mean, r [hidden] that of dA, the gradient before the ReLU, and 1 / sigma and gamma of the batch norm
+// ([hidden] each).
 struct ExpandGradients {
   std::vector<float> dW, dgamma;  // [hidden][width], [hidden]
-  // [width][width + 1]: what times the input less its mean, and 1, is to be added to its gradient, for what
-  // goes through the statistics of so many pixels.
+  // [width][width + 1]: what times the input less mean and off, and 1, is to be added to its gradient, for
+  // what goes through the statistics of so many pixels.
   std::vector<float> correction;
 };
 ExpandGradients expand_gradients(const Statistics& s, const double* r_sigma, const double* gamma,
-                                 const std::vector<double>& G, const std::vector<double>& r, double pixels);
+                                 const std::vector<double>& off, const std::vector<double>& G,
+                                 const std::vector<double>& r, double pixels);
 
 }  // namespace fewshift::bottleneck

@@ -122,17 +122,9 @@ ExpandTensors finish(Expand& e, const Gradients& g, const Tensor& weight, const 
   const Work& work = e.work;
   const Shape& s = work.shape;
   const Tensor gammas = wide(gamma);
-  std::vector<double> G = g.expand;
-  for (int64_t m = 0; m < s.hidden; ++m) {
-    for (int64_t k = 0; k < s.width; ++k) G[m * s.width + k] += e.off[k] * g.sums[m];
-  }
-  ExpandGradients d =
-      expand_gradients(e.statistics, e.r.const_data_ptr<double>(), gammas.const_data_ptr<double>(), G, g.sums,
-                       static_cast<double>(s.N * s.H * s.W));
-  for (int64_t i = 0; i < s.width; ++i) {
-    float* const row = &d.correction[i * (s.width + 1)];
-    for (int64_t k = 0; k < s.width; ++k) row[s.width] += static_cast<float>(row[k] * e.off[k]);
-  }
+  const ExpandGradients d =
+      expand_gradients(e.statistics, e.r.const_data_ptr<double>(), gammas.const_data_ptr<double>(), e.off,
+                       g.expand, g.sums, static_cast<double>(s.N * s.H * s.W));
   if (dx) finish_gradient(work, d.correction, dz, dx);
   ExpandTensors t{floats(d.dW, weight.sizes()),
                   floats(d.dgamma, {s.hidden}),

@@ -100,7 +100,7 @@ void Walk::backward(Sums& sums, float* dscale, float* dx) {
       descend_from_readers(chunk, sums, dscale);
     }
   }
-  take_lanes(sums.sums);
+  if (p_.direct && p_.w.corner_count == 0 && !p_.w.measures) take_lanes(sums.sums);
   write_dx(dx);
 }
 

@@ -271,7 +271,6 @@ class Trainer {
     EpochReport report;
     report.seconds = seconds_since(began);
     report.images_per_s = static_cast<double>(progress_.seen - seen_before) / report.seconds;
-    report.waited = waited_;
     report.epoch = progress_.epoch + 1;
     report.epochs = recipe_.epochs;
     if (progress_.seen > 0) {
@@ -314,7 +313,7 @@ class Trainer {
                  {"learning_rate", report.learning_rate},
                  {"images_per_s", report.images_per_s},
                  {"seconds", report.seconds},
-                 {"waited", report.waited},
+                 {"waited", waited_},
                  {"broken_images", report.broken_images}};
     if (progress_.stopped) line["stopped"] = true;
     if (report.shift_sparsity >= 0) line["shift_sparsity"] = report.shift_sparsity;

@@ -23,7 +23,6 @@ struct EpochReport {
   double val_loss = 0, val_top1 = -1;  // top-1 below 0: there is no val
   int64_t val_images = 0;
   double shift_sparsity = 0, learning_rate = 0, images_per_s = 0, seconds = 0;
-  double waited = 0;  // seconds, of those, without a batch ready
   int64_t broken_images = 0;
   bool best = false;
 };
