@@ -14,8 +14,8 @@ sys.dont_write_bytecode = True  # the sources stay free of caches
 from process import Process, last_line
 
 MODELS = ["shiftresnet20_e6", "fenet_cifar_0.5", "fenet_0.5"]
-CONTENDERS = ["fused", "float32", "plain", "eager", "compile"]
-OURS = {"fused": [], "float32": ["--hidden", "auto"], "plain": ["--fused", "off"]}  # options of bench --train
+CONTENDERS = ["fused", "auto", "bf16", "plain", "eager", "compile"]
+OURS = {"fused": [], "auto": ["--hidden", "auto"], "bf16": ["--precision", "bf16"], "plain": ["--fused", "off"]}  # options of bench --train
 
 
 class Ours:

@@ -25,11 +25,13 @@ struct Kernels {
   void (*binary)(const Binary&, const Part&) = nullptr;
   void (*affine)(const Affine&, const Part&) = nullptr;
 
-  int planar_height = 0;  // outputs of a planar product, and rows of its dots, are a multiple of this
+  bool planar_pairs = false;  // whether the processor has instructions for PlanarOperands::kPairs
+  int planar_height = 0;      // outputs of a planar product, and rows of its dots, are a multiple of this
   void (*planar_product)(const PlanarProduct&) = nullptr;
   void (*planar_dots)(const PlanarDots&) = nullptr;
-  void (*planar_taps)(PlanarTaps&) = nullptr;            // 0, 4, 6 or 9 taps
-  void (*planar_sample)(const PlanarSample&) = nullptr;  // 1 to 9 taps
+  void (*planar_taps)(PlanarTaps&) = nullptr;                    // 0, 4, 6 or 9 taps
+  void (*planar_sample)(const PlanarSample&) = nullptr;          // 1 to 9 taps
+  void (*planar_round)(float* values, int64_t count) = nullptr;  // nearest_bf16; a multiple of `lanes`
   void (*planar_keep)(const PlanarCopy&) = nullptr;
   void (*planar_restore)(const PlanarCopy&) = nullptr;
 };

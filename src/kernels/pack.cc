@@ -40,11 +40,18 @@ int64_t pack_depthwise(const float* weight, int64_t channels, int64_t taps, int 
 }
 
 void pack_planar(const float* weight, int64_t outputs, int64_t inputs, int64_t output_step,
-                 int64_t input_step, int height, float* to) {
+                 int64_t input_step, int height, PlanarOperands operands, float* to) {
+  auto at = [&](int64_t i, int64_t k) {
+    const float value = i < outputs && k < inputs ? weight[i * output_step + k * input_step] : 0.0f;
+    return operands == PlanarOperands::kFloat ? value : nearest_bf16(value);
+  };
+  const bool pairs = operands == PlanarOperands::kPairs;
   for (int64_t o = 0; o < outputs; o += height) {
-    for (int64_t k = 0; k < inputs; ++k) {
-      for (int64_t i = o; i < o + height; ++i)
-        *to++ = i < outputs ? weight[i * output_step + k * input_step] : 0.0f;
+    for (int64_t k = 0; k < inputs; k += pairs ? 2 : 1) {
+      for (int64_t i = o; i < o + height; ++i) {
+        const auto low = std::bit_cast<uint32_t>(at(i, k));
+        *to++ = std::bit_cast<float>(pairs ? low >> 16 | std::bit_cast<uint32_t>(at(i, k + 1)) : low);
+      }
     }
   }
 }

@@ -29,13 +29,15 @@ HWY_INLINE T* held(T* pointer) {
   return pointer;
 }
 
+HWY_INLINE Vector rounded(Vector x) {
+  const hn::RebindToUnsigned<D> d;
+  return hn::BitCast(D(), hn::And(hn::Add(hn::BitCast(d, x), hn::Set(d, 0x8000)), hn::Set(d, 0xFFFF0000)));
+}
+
+// Where the sums of a tile of a product start.
 template <int kVectors, Ending kEnding>
-HWY_INLINE void product_tile(const PlanarProduct& a, int64_t o, int64_t v) {
+HWY_INLINE void begin_tile(const PlanarProduct& a, int64_t o, int64_t v, Vector (&sums)[kHeight][kVectors]) {
   const D d;
-  Vector sums[kHeight][kVectors];
-  const float* x[kVectors];
-#pragma GCC unroll 16
-  for (int j = 0; j < kVectors; ++j) x[j] = held(a.x + a.x_vectors[v + j]);
   if (kEnding == Ending::kStore && a.adds) {
     const float* row = held(a.y + o * a.y_plane);
 #pragma GCC unroll 16
@@ -51,23 +53,15 @@ HWY_INLINE void product_tile(const PlanarProduct& a, int64_t o, int64_t v) {
         sums[i][j] = kEnding == Ending::kRelu ? hn::Set(d, a.bias[o + i]) : hn::Zero(d);
     }
   }
-  const float* weights = a.weights + o * a.inputs;
-#pragma GCC unroll 4
-  for (int64_t k = 0; k < a.inputs; ++k, weights += kHeight) {
-    const int64_t offset = a.x_offsets[k];
-    Vector in[kVectors];
-#pragma GCC unroll 16
-    for (int j = 0; j < kVectors; ++j) in[j] = hn::LoadU(d, x[j] + offset);
-#pragma GCC unroll 16
-    for (int i = 0; i < kHeight; ++i) {
-      const Vector w = hn::Set(d, weights[i]);
-#pragma GCC unroll 16
-      for (int j = 0; j < kVectors; ++j) sums[i][j] = hn::MulAdd(w, in[j], sums[i][j]);
-    }
-  }
+}
+
+// And where they go.
+template <int kVectors, Ending kEnding>
+HWY_INLINE void end_tile(const PlanarProduct& a, int64_t o, int64_t v, Vector (&sums)[kHeight][kVectors]) {
+  const D d;
   const Vector zero = hn::Zero(d);
   float* row = held(a.y + o * a.y_plane);
-  const bool masked = kEnding == Ending::kRelu && a.masks;
+  const bool masked = kEnding == Ending::kRelu && a.masks, rounds = a.rounds;
   int64_t at[kVectors], gate_at[kVectors];
 #pragma GCC unroll 16
   for (int j = 0; j < kVectors; ++j) {
@@ -86,6 +80,7 @@ HWY_INLINE void product_tile(const PlanarProduct& a, int64_t o, int64_t v) {
         sum = relu(sum);
         if (masked) sum = hn::Mul(sum, hn::LoadU(d, a.masks + (v + j) * kLanes));
       }
+      if (rounds) sum = rounded(sum);
       if constexpr (kEnding == Ending::kMask) {
         sum = hn::IfThenElseZero(hn::Gt(hn::LoadU(d, gate + gate_at[j]), zero), sum);
         total = hn::Add(total, sum);
@@ -96,33 +91,6 @@ HWY_INLINE void product_tile(const PlanarProduct& a, int64_t o, int64_t v) {
       float* const all = a.sums + (o + i) * kLanes;
       hn::StoreU(hn::Add(hn::LoadU(d, all), total), d, all);
     }
-  }
-}
-
-// Arguments are copied, here and below: a vector that is stored could be a part of them, for all the compiler
-// knows, which then reads them again and again.
-template <Ending kEnding>
-void product_of(const PlanarProduct& args) {
-  const PlanarProduct a = args;
-  const int64_t together = std::max<int64_t>(kTogetherFloats / (a.inputs * kLanes * kWidth), 1) * kWidth;
-  for (int64_t begin = 0; begin < a.vectors; begin += together) {
-    const int64_t end = std::min(begin + together, a.vectors);
-    for (int64_t o = 0; o < a.outputs; o += kHeight) {
-      int64_t v = begin;
-      for (; v + kWidth <= end; v += kWidth) product_tile<kWidth, kEnding>(a, o, v);
-      for (; v < end; ++v) product_tile<1, kEnding>(a, o, v);
-    }
-  }
-}
-
-void product(const PlanarProduct& a) {
-  switch (a.ending) {
-    case Ending::kStore:
-      return product_of<Ending::kStore>(a);
-    case Ending::kRelu:
-      return product_of<Ending::kRelu>(a);
-    case Ending::kMask:
-      return product_of<Ending::kMask>(a);
   }
 }
 
@@ -152,33 +120,9 @@ HWY_INLINE void add_sums(Vector a, Vector b, Vector c, Vector e, float* to) {
 #endif
 }
 
+// And those of a tile of dots.
 template <int kColumns>
-HWY_INLINE void dots_tile(const PlanarDots& a, int64_t i0, int64_t j0) {
-  const D d;
-  Vector sums[kHeight][kColumns];
-#pragma GCC unroll 16
-  for (int i = 0; i < kHeight; ++i) {
-#pragma GCC unroll 16
-    for (int j = 0; j < kColumns; ++j) sums[i][j] = hn::Zero(d);
-  }
-  const float *left[kHeight], *right[kColumns];
-#pragma GCC unroll 16
-  for (int i = 0; i < kHeight; ++i) left[i] = held(a.a + (i0 + i) * a.a_plane);
-#pragma GCC unroll 16
-  for (int j = 0; j < kColumns; ++j) right[j] = held(a.b + a.b_offsets[j0 + j]);
-#pragma GCC unroll 4
-  for (int64_t v = 0; v < a.vectors; ++v) {
-    const int64_t at = a.b_vectors[v];
-    Vector in[kColumns];
-#pragma GCC unroll 16
-    for (int j = 0; j < kColumns; ++j) in[j] = hn::LoadU(d, right[j] + at);
-#pragma GCC unroll 16
-    for (int i = 0; i < kHeight; ++i) {
-      const Vector value = hn::LoadU(d, left[i] + v * kLanes);
-#pragma GCC unroll 16
-      for (int j = 0; j < kColumns; ++j) sums[i][j] = hn::MulAdd(value, in[j], sums[i][j]);
-    }
-  }
+HWY_INLINE void end_dots(const PlanarDots& a, int64_t i0, int64_t j0, Vector (&sums)[kHeight][kColumns]) {
 #pragma GCC unroll 16
   for (int j = 0; j < kColumns; ++j) {
     float* const out = a.out + (j0 + j) * a.out_column + i0;
@@ -188,15 +132,142 @@ HWY_INLINE void dots_tile(const PlanarDots& a, int64_t i0, int64_t j0) {
   }
 }
 
-void dots(const PlanarDots& args) {
+struct Singles {
+  template <int kVectors, Ending kEnding>
+  static HWY_INLINE void product_tile(const PlanarProduct& a, int64_t o, int64_t v) {
+    const D d;
+    Vector sums[kHeight][kVectors];
+    const float* x[kVectors];
+#pragma GCC unroll 16
+    for (int j = 0; j < kVectors; ++j) x[j] = held(a.x + a.x_vectors[v + j]);
+    begin_tile<kVectors, kEnding>(a, o, v, sums);
+    const float* weights = a.weights + o * a.inputs;
+#pragma GCC unroll 4
+    for (int64_t k = 0; k < a.inputs; ++k, weights += kHeight) {
+      const int64_t offset = a.x_offsets[k];
+      Vector in[kVectors];
+#pragma GCC unroll 16
+      for (int j = 0; j < kVectors; ++j) in[j] = hn::LoadU(d, x[j] + offset);
+#pragma GCC unroll 16
+      for (int i = 0; i < kHeight; ++i) {
+        const Vector w = hn::Set(d, weights[i]);
+#pragma GCC unroll 16
+        for (int j = 0; j < kVectors; ++j) sums[i][j] = hn::MulAdd(w, in[j], sums[i][j]);
+      }
+    }
+    end_tile<kVectors, kEnding>(a, o, v, sums);
+  }
+
+  template <int kColumns>
+  static HWY_INLINE void dots_tile(const PlanarDots& a, int64_t i0, int64_t j0) {
+    const D d;
+    Vector sums[kHeight][kColumns];
+#pragma GCC unroll 16
+    for (int i = 0; i < kHeight; ++i) {
+#pragma GCC unroll 16
+      for (int j = 0; j < kColumns; ++j) sums[i][j] = hn::Zero(d);
+    }
+    const float *left[kHeight], *right[kColumns];
+#pragma GCC unroll 16
+    for (int i = 0; i < kHeight; ++i) left[i] = held(a.a + (i0 + i) * a.a_plane);
+#pragma GCC unroll 16
+    for (int j = 0; j < kColumns; ++j) right[j] = held(a.b + a.b_offsets[j0 + j]);
+#pragma GCC unroll 4
+    for (int64_t v = 0; v < a.vectors; ++v) {
+      const int64_t at = a.b_vectors[v];
+      Vector in[kColumns];
+#pragma GCC unroll 16
+      for (int j = 0; j < kColumns; ++j) in[j] = hn::LoadU(d, right[j] + at);
+#pragma GCC unroll 16
+      for (int i = 0; i < kHeight; ++i) {
+        const Vector value = hn::LoadU(d, left[i] + v * kLanes);
+#pragma GCC unroll 16
+        for (int j = 0; j < kColumns; ++j) sums[i][j] = hn::MulAdd(value, in[j], sums[i][j]);
+      }
+    }
+    end_dots<kColumns>(a, i0, j0, sums);
+  }
+};
+
+// Two bfloat16s in each 32 bits: the first in the lower half.
+using Words = hn::Vec<hn::RebindToUnsigned<D>>;
+HWY_INLINE Words words(const float* x) {
+  return hn::BitCast(hn::RebindToUnsigned<D>(), hn::LoadU(D(), x));
+}
+
+namespace emulated {
+HWY_INLINE Vector low(Words x) {
+  return hn::BitCast(D(), hn::ShiftLeft<16>(x));
+}
+HWY_INLINE Vector high(Words x) {
+  return hn::BitCast(D(), hn::And(x, hn::Set(hn::RebindToUnsigned<D>(), 0xFFFF0000)));
+}
+HWY_INLINE Vector add_pairs(Words a, Words b, Vector sum) {
+  return hn::MulAdd(high(a), high(b), hn::MulAdd(low(a), low(b), sum));
+}
+#include "kernels/planar_pairs-inl.h"
+}  // namespace emulated
+
+#if HWY_TARGET == HWY_AVX3
+HWY_POP_ATTRIBUTES
+HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR ",avx512bf16")
+namespace native {
+HWY_INLINE Vector add_pairs(Words a, Words b, Vector sum) {
+  return Vector{_mm512_dpbf16_ps(sum.raw, (__m512bh)a.raw, (__m512bh)b.raw)};
+}
+#include "kernels/planar_pairs-inl.h"
+}  // namespace native
+HWY_POP_ATTRIBUTES
+HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR)
+#endif
+
+// Arguments are copied, here and below: a vector that is stored could be a part of them, for all the compiler
+// knows, which then reads them again and again.
+template <class Arithmetic, Ending kEnding>
+void product_of(const PlanarProduct& args) {
+  const PlanarProduct a = args;
+  const int64_t together = std::max<int64_t>(kTogetherFloats / (a.inputs * kLanes * kWidth), 1) * kWidth;
+  for (int64_t begin = 0; begin < a.vectors; begin += together) {
+    const int64_t end = std::min(begin + together, a.vectors);
+    for (int64_t o = 0; o < a.outputs; o += kHeight) {
+      int64_t v = begin;
+      for (; v + kWidth <= end; v += kWidth) Arithmetic::template product_tile<kWidth, kEnding>(a, o, v);
+      for (; v < end; ++v) Arithmetic::template product_tile<1, kEnding>(a, o, v);
+    }
+  }
+}
+
+template <class Arithmetic>
+void product_of(const PlanarProduct& a) {
+  switch (a.ending) {
+    case Ending::kStore:
+      return product_of<Arithmetic, Ending::kStore>(a);
+    case Ending::kRelu:
+      return product_of<Arithmetic, Ending::kRelu>(a);
+    case Ending::kMask:
+      return product_of<Arithmetic, Ending::kMask>(a);
+  }
+}
+
+template <class Arithmetic>
+void dots_of(const PlanarDots& args) {
   const PlanarDots a = args;
   int64_t j = 0;
   for (; j + kWidth <= a.columns; j += kWidth) {
-    for (int64_t i = 0; i < a.rows; i += kHeight) dots_tile<kWidth>(a, i, j);
+    for (int64_t i = 0; i < a.rows; i += kHeight) Arithmetic::template dots_tile<kWidth>(a, i, j);
   }
   for (; j < a.columns; ++j) {
-    for (int64_t i = 0; i < a.rows; i += kHeight) dots_tile<1>(a, i, j);
+    for (int64_t i = 0; i < a.rows; i += kHeight) Arithmetic::template dots_tile<1>(a, i, j);
   }
+}
+
+template <class Pairs>
+void product(const PlanarProduct& a) {
+  return a.operands == PlanarOperands::kPairs ? product_of<Pairs>(a) : product_of<Singles>(a);
+}
+template <class Pairs>
+void dots(const PlanarDots& a) {
+  return a.operands == PlanarOperands::kPairs ? dots_of<Pairs>(a) : dots_of<Singles>(a);
 }
 
 template <int kTaps, bool kGated>
@@ -281,6 +352,11 @@ HWY_INLINE Vector from_bf16(const uint16_t* bits) {
   return hn::BitCast(D(), hn::ShiftLeft<16>(wide));
 }
 
+void round(float* values, int64_t count) {
+  for (int64_t k = 0; k < count; k += kLanes)
+    hn::StoreU(rounded(hn::LoadU(D(), values + k)), D(), values + k);
+}
+
 template <bool kBf16, bool kBack>
 void copy_of(const PlanarCopy& args) {
   const D d;
@@ -316,8 +392,16 @@ void restore(const PlanarCopy& a) {
 
 void fill_planar(Kernels& kernels) {
   kernels.planar_height = kHeight;
-  kernels.planar_product = product;
-  kernels.planar_dots = dots;
+  kernels.planar_product = product<emulated::Pairs>;
+  kernels.planar_dots = dots<emulated::Pairs>;
+#if HWY_TARGET == HWY_AVX3
+  if (multiplies_bf16()) {
+    kernels.planar_pairs = true;
+    kernels.planar_product = product<native::Pairs>;
+    kernels.planar_dots = dots<native::Pairs>;
+  }
+#endif
+  kernels.planar_round = round;
   kernels.planar_taps = taps;
   kernels.planar_sample = sample;
   kernels.planar_keep = keep;

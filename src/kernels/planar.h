@@ -2,9 +2,17 @@
 // channel's displacement is an offset of its plane, and a ReLU's mask, a border's mask and the displacement's
 // gradient are whole vectors whatever direction each channel takes. SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <bit>
 #include <cstdint>
 
 namespace fewshift {
+
+// What products multiply; sums are always float32.
+enum class PlanarOperands {
+  kFloat,
+  kBf16,   // floats whose values are bfloat16s, so that a product is exact
+  kPairs,  // the same, weights in pairs: what a processor that multiplies bfloat16 takes (AVX512-BF16)
+};
 
 // y[o,v] = start + sum over k of w[o,k] * x[k,v], and one of the endings; x[k,v] is the vector at
 // x + x_offsets[k] + x_vectors[v], y[o,v] that at y + o * y_plane + y_vectors[v].
@@ -18,9 +26,11 @@ struct PlanarProduct {
   const float* x = nullptr;
   const int32_t* x_offsets = nullptr;  // [inputs]
   const int32_t* x_vectors = nullptr;  // [vectors]
-  const float* weights = nullptr;      // [outputs / planar_height][inputs][planar_height]: pack_planar
-  const float* bias = nullptr;         // kRelu: [outputs] where the sums start; else at 0, or,
-  bool adds = false;                   // kStore: at what stands in y
+  const float* weights = nullptr;      // as pack_planar puts them, for these operands
+  PlanarOperands operands = PlanarOperands::kFloat;
+  const float* bias = nullptr;  // kRelu: [outputs] where the sums start; else at 0, or,
+  bool adds = false;            // kStore: at what stands in y
+  bool rounds = false;          // what is stored becomes the nearest bfloat16, before sums
   float* y = nullptr;
   int64_t y_plane = 0;
   const int32_t* y_vectors = nullptr;            // [vectors]
@@ -35,6 +45,7 @@ struct PlanarProduct {
 // out[j * out_column + i] += sum over v of a[i,v] * b[j,v]; a[i,v] is the v-th vector of the plane at
 // a + i * a_plane, b[j,v] that at b + b_offsets[j] + b_vectors[v].
 struct PlanarDots {
+  PlanarOperands operands = PlanarOperands::kFloat;
   const float* a = nullptr;
   int64_t a_plane = 0;
   const float* b = nullptr;
@@ -86,9 +97,16 @@ struct PlanarCopy {
   void* kept = nullptr;
 };
 
+// The nearest bfloat16, halves away from zero.
+inline float nearest_bf16(float value) {
+  return std::bit_cast<float>((std::bit_cast<uint32_t>(value) + 0x8000u) & 0xFFFF0000u);
+}
+
 // Of a weight [outputs][inputs] with element (o, k) at weight[o * output_step + k * input_step]: as
-// PlanarProduct reads it, outputs rounded up to a multiple of `height` by zeros.
+// PlanarProduct reads it, [outputs / height][inputs][height], outputs rounded up by zeros. For kBf16 rounded;
+// for kPairs also two inputs in each 32 bits, the first in the lower half: [outputs / height][inputs / 2,
+// rounded up][height].
 void pack_planar(const float* weight, int64_t outputs, int64_t inputs, int64_t output_step,
-                 int64_t input_step, int height, float* to);
+                 int64_t input_step, int height, PlanarOperands operands, float* to);
 
 }  // namespace fewshift

@@ -21,6 +21,15 @@ class PlanarTest : public testing::TestWithParam<int> {
     return (channels + target().planar_height - 1) / target().planar_height * target().planar_height;
   }
   int64_t below(int64_t n) { return static_cast<int64_t>(random.below(n)); }
+  // Some of all operands, and numbers as they are then; those of the reference are rounded alike.
+  PlanarOperands operands() {
+    constexpr PlanarOperands kAll[] = {PlanarOperands::kFloat, PlanarOperands::kBf16, PlanarOperands::kPairs};
+    return kAll[below(3)];
+  }
+  static void make(PlanarOperands operands, std::vector<float>& values) {
+    if (operands == PlanarOperands::kFloat) return;
+    for (float& value : values) value = nearest_bf16(value);
+  }
   std::vector<float> normal(int64_t count) {
     std::vector<float> values(count);
     for (float& value : values) value = static_cast<float>(random.normal());
@@ -58,17 +67,23 @@ INSTANTIATE_TEST_SUITE_P(Targets, PlanarTest, testing::Range(0, static_cast<int>
 TEST_P(PlanarTest, Product) {
   for (int round = 0; round < 200; ++round) {
     const int64_t inputs = 1 + below(40), real = 1 + below(30), outputs = tiles(real), count = 1 + below(20);
-    const Map x = map(inputs, count, random.chance(0.5)), gate = map(outputs, count, true);
+    const PlanarOperands kind = operands();
+    Map x = map(inputs, count, random.chance(0.5));
+    make(kind, x.values);
+    const Map gate = map(outputs, count, true);
     Map y = map(outputs, count, false);
-    const std::vector<float> before = y.values, weight = normal(real * inputs), bias = normal(outputs);
+    const std::vector<float> before = y.values, bias = normal(outputs);
+    std::vector<float> weight = normal(real * inputs);
     AlignedFloats packed(outputs * inputs);
-    pack_planar(weight.data(), real, inputs, inputs, 1, target().planar_height, packed.data());
+    pack_planar(weight.data(), real, inputs, inputs, 1, target().planar_height, kind, packed.data());
+    make(kind, weight);
     std::vector<float> masks(count * lanes()), sums(outputs * lanes(), 0.5f);
     for (float& mask : masks) mask = random.chance(0.7) ? 1.0f : 0.0f;
     PlanarProduct a;
     a.ending = static_cast<Ending>(below(3));
     a.x = x.values.data(), a.x_offsets = x.offsets.data(), a.x_vectors = x.vectors.data();
-    a.weights = packed.data();
+    a.weights = packed.data(), a.operands = kind;
+    a.rounds = random.chance(0.3);
     a.adds = random.chance(0.3);
     a.bias = bias.data();
     a.y = y.values.data(), a.y_plane = y.plane, a.y_vectors = y.vectors.data();
@@ -79,7 +94,7 @@ TEST_P(PlanarTest, Product) {
     target().planar_product(a);
     std::vector<float> expected = before;
     for (int64_t o = 0; o < outputs; ++o) {
-      double total = 0.5 * lanes();
+      double total = 0.5 * lanes(), size = 0;
       for (int64_t v = 0; v < count; ++v) {
         for (int l = 0; l < lanes(); ++l) {
           const int64_t place = o * y.plane + y.vectors[v] + l;
@@ -91,16 +106,23 @@ TEST_P(PlanarTest, Product) {
           if (a.ending == Ending::kRelu) sum = std::max(sum, 0.0) * (a.masks ? masks[v * lanes() + l] : 1);
           if (a.ending == Ending::kMask && !(gate.at(o, v)[l] > 0)) sum = 0;
           expected[place] = static_cast<float>(sum);
-          total += sum;
+          total += sum, size += std::abs(sum);
         }
       }
       if (a.ending != Ending::kMask) continue;
       double got = 0;
       for (int l = 0; l < lanes(); ++l) got += sums[o * lanes() + l];
-      ASSERT_NEAR(got, total, 2e-4 * (1 + std::abs(total))) << target().isa;
+      const double most = a.rounds ? 0x1p-8 * size : 0;
+      ASSERT_NEAR(got, total, most + 2e-4 * (1 + std::abs(total))) << target().isa;
     }
-    for (size_t k = 0; k < expected.size(); ++k)
-      ASSERT_NEAR(y.values[k], expected[k], 3e-5 * (1 + std::abs(expected[k]))) << target().isa << " " << k;
+    for (size_t k = 0; k < expected.size(); ++k) {
+      const double most = a.rounds ? 0x1p-8 * std::abs(expected[k]) : 0;
+      ASSERT_NEAR(y.values[k], expected[k], most + 3e-5 * (1 + std::abs(expected[k])))
+          << target().isa << " " << k;
+      if (a.rounds && expected[k] != before[k]) {
+        ASSERT_EQ(y.values[k], nearest_bf16(y.values[k])) << target().isa;
+      }
+    }
   }
 }
 
@@ -108,11 +130,13 @@ TEST_P(PlanarTest, Dots) {
   for (int round = 0; round < 200; ++round) {
     const int64_t rows = tiles(1 + below(20)), columns = 1 + below(20), count = 1 + below(40);
     Map a = map(rows, count, false);
-    const Map b = map(columns, count, random.chance(0.5));
+    Map b = map(columns, count, random.chance(0.5));
+    PlanarDots args;
+    args.operands = operands();
+    make(args.operands, a.values), make(args.operands, b.values);
     for (int64_t v = 0; v < count; ++v) a.vectors[v] = static_cast<int32_t>(a.margin + v * lanes());
     const int64_t column = rows + below(5);
     std::vector<float> out = normal(columns * column), expected = out;
-    PlanarDots args;
     args.a = a.at(0, 0), args.a_plane = a.plane;
     args.b = b.values.data(), args.b_offsets = b.offsets.data(), args.b_vectors = b.vectors.data();
     args.out = out.data(), args.out_column = column;
@@ -193,6 +217,23 @@ TEST_P(PlanarTest, Sample) {
     }
     for (size_t k = 0; k < expected.size(); ++k)
       ASSERT_NEAR(y.values[k], expected[k], 1e-5 * (1 + std::abs(expected[k]))) << target().isa;
+  }
+}
+
+TEST_P(PlanarTest, Round) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  std::vector<float> values = normal(16 * lanes());
+  values[0] = 1 + 0x1p-8f, values[1] = -1 - 3 * 0x1p-8f;  // halves
+  values[2] = infinity, values[3 % values.size()] = 0;
+  const std::vector<float> before = values;
+  target().planar_round(values.data(), static_cast<int64_t>(values.size()));
+  EXPECT_EQ(values[0], 1 + 0x1p-7f);
+  EXPECT_EQ(values[1], -1 - 2 * 0x1p-7f);
+  for (size_t k = 0; k < values.size(); ++k) {
+    ASSERT_EQ(values[k], nearest_bf16(before[k])) << target().isa;
+    if (before[k] == infinity) continue;
+    ASSERT_LE(std::abs(values[k] - before[k]), 0x1p-8f * std::abs(before[k])) << target().isa;
+    ASSERT_EQ(std::bit_cast<uint32_t>(values[k]) & 0xFFFF, 0u) << target().isa;
   }
 }
 

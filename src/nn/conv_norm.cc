@@ -15,6 +15,7 @@ namespace nn = torch::nn;
 
 bool g_fused = true;
 Bottleneck::Hidden g_hidden = Bottleneck::Hidden::kAuto;
+bool g_bf16_products = false;
 
 bool fusable(const Tensor& h, Activation activation) {
   const bool relu = activation == Activation::kRelu || activation == Activation::kRelu6;
@@ -60,6 +61,13 @@ Bottleneck::Hidden hidden(int64_t width) {
   constexpr int64_t kNarrow = 16;
   const bool again = g_hidden == Bottleneck::Hidden::kBf16 && width < kNarrow;
   return again ? Bottleneck::Hidden::kRecompute : g_hidden;
+}
+
+void set_bf16_products(bool bf16) {
+  g_bf16_products = bf16;
+}
+bool bf16_products() {
+  return g_bf16_products;
 }
 
 void track_moments(nn::BatchNorm2dImpl& norm, const Tensor& mean, const Tensor& variance, double pixels) {

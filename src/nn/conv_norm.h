@@ -40,6 +40,11 @@ void set_hidden(const std::string& name);
 // memory.
 Bottleneck::Hidden hidden(int64_t width);
 
+// Whether the products of fused bottlenecks in training are of bfloat16s (Bottleneck::operands). Default:
+// float32.
+void set_bf16_products(bool bf16);
+bool bf16_products();
+
 // The running statistics, from a batch's mean and biased variance over so many pixels.
 void track_moments(torch::nn::BatchNorm2dImpl& norm, const torch::Tensor& mean, const torch::Tensor& variance,
                    double pixels);

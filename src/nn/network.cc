@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "nn/conv_norm.h"
+
 namespace fewshift {
 namespace {
 
@@ -46,6 +48,18 @@ NetworkImpl::NetworkImpl(const Arch& arch, uint64_t seed) : arch_(arch) {
     }
   }
   init_weights(*this);
+}
+
+bool NetworkImpl::fuses() const {
+  bool any = false;
+  for (size_t k = 0; k < units_.size(); ++k) {
+    const Unit& unit = arch_.units[k].unit;
+    const bool outer = std::holds_alternative<ConvBn>(unit) || std::holds_alternative<MaxPool>(unit) ||
+                       std::holds_alternative<Classifier>(unit);
+    if (!outer && !units_[k]->fuses()) return false;
+    any = any || !outer;
+  }
+  return any && is_fused() && has_fused_bottleneck();
 }
 
 torch::Tensor NetworkImpl::forward(torch::Tensor x) {

@@ -23,6 +23,8 @@ struct NetworkImpl : torch::nn::Module {
   torch::Tensor forward(torch::Tensor x);  // [N,3,H,W] -> [N,classes] logits
 
   const Arch& arch() const { return arch_; }
+  // Whether all between its stem and its classifier is fused in training on this CPU.
+  bool fuses() const;
   // What forward() runs, one after the other: arch().units as modules.
   const std::vector<std::shared_ptr<UnitModule>>& units() const { return units_; }
   // The layers with displacements, in the order of the network.

@@ -135,6 +135,57 @@ TEST(Network, FusedAndPlainAgree) {
   }
 }
 
+// Products of bfloat16s act in training alone, and change a little.
+TEST(Network, MultipliesBfloat16sInTraining) {
+  if (!has_fused_bottleneck()) GTEST_SKIP() << "bottlenecks are not fused on this processor";
+  for (const char* name : {"shiftresnet20_e3", "fenet_cifar_0.5", "fenet_cifar_se_0.5"}) {
+    std::vector<Tensor> gradients[2];
+    Tensor logits[2], evaluated[2];
+    for (int bf16 = 0; bf16 < 2; ++bf16) {
+      set_bf16_products(bf16 == 1);
+      Network network(make_arch(name, 10), 5);
+      EXPECT_TRUE(network->fuses()) << name;
+      start_displacements(network, "symmetric", 1.5, 5);
+      torch::manual_seed(6);
+      const Tensor x = torch::randn({16, 3, 32, 32}), labels = torch::randint(10, {16}, torch::kLong);
+      {
+        const torch::NoGradGuard no_grad;
+        network->eval();
+        evaluated[bf16] = network->forward(x);
+        network->train();
+      }
+      logits[bf16] = network->forward(x);
+      torch::cross_entropy_loss(logits[bf16], labels).backward();
+      for (const auto& item : network->named_parameters()) gradients[bf16].push_back(item.value().grad());
+    }
+    set_bf16_products(false);
+    EXPECT_TRUE(torch::equal(evaluated[0], evaluated[1])) << name;
+    const double change = ((logits[0] - logits[1]).norm() / logits[0].norm()).item<double>();
+    EXPECT_GT(change, 1e-5) << name;
+    EXPECT_LT(change, 0.05) << name;
+    double difference = 0, size = 0;
+    for (size_t k = 0; k < gradients[0].size(); ++k) {
+      difference += (gradients[0][k] - gradients[1][k]).square().sum().item<double>();
+      size += gradients[0][k].square().sum().item<double>();
+    }
+    EXPECT_GT(difference, 0) << name;
+    EXPECT_LT(std::sqrt(difference / size), 0.3) << name;
+  }
+}
+
+TEST(Network, FusesWhereAllOfItIsFused) {
+  set_fused(true);
+  for (const char* name : {"shiftresnet20_e3", "fenet_0.5", "fenet_cifar_se_0.5"})
+    EXPECT_EQ(Network(make_arch(name), 0)->fuses(), has_fused_bottleneck()) << name;
+  for (const char* spatial : {"asl", "gsl", "random", "depthwise"})
+    EXPECT_EQ(Network(make_arch("fenet_0.5", 0, spatial), 0)->fuses(), has_fused_bottleneck()) << spatial;
+  for (const char* name : {"resnet20", "mobilenet_v2_0.5_cifar", "mobilenetv4_conv_small"})
+    EXPECT_FALSE(Network(make_arch(name), 0)->fuses()) << name;
+  set_fused(false);
+  EXPECT_FALSE(Network(make_arch("fenet_0.5"), 0)->fuses());
+  set_fused(true);
+}
+
 TEST(Displacements, StartsAreWhatTheySay) {
   Network network(make_arch("shiftresnet20_e3"), 0);
   start_displacements(network, "symmetric", 2.5, 1);

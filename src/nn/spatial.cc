@@ -20,19 +20,19 @@ std::map<std::string, MakeSpatial>& table() {
       {"asl", shift<true>},
       {"gsl", shift<false>},
       {"random", shift<false>},
-      {"depthwise", [](int64_t c, int64_t stride) { return std::make_shared<Depthwise>(c, stride); }},
+      {"depthwise", [](int64_t c, int64_t stride) { return std::make_shared<DepthwiseLayer>(c, stride); }},
   };
   return makers;
 }
 
 }  // namespace
 
-Depthwise::Depthwise(int64_t channels, int64_t stride_) : stride(stride_) {
+DepthwiseLayer::DepthwiseLayer(int64_t channels, int64_t stride_) : stride(stride_) {
   weight = register_parameter("weight", torch::empty({channels, 1, 3, 3}));
   torch::nn::init::kaiming_normal_(weight, 0.0, torch::kFanIn, torch::kLinear);
 }
 
-torch::Tensor Depthwise::forward(const torch::Tensor& x) {
+torch::Tensor DepthwiseLayer::forward(const torch::Tensor& x) {
   return torch::conv2d(x, weight, {}, stride, 1, 1, weight.size(0));
 }
 

@@ -19,8 +19,8 @@ struct SpatialModule : torch::nn::Module {
 };
 
 // 3x3, without bias.
-struct Depthwise : SpatialModule {
-  Depthwise(int64_t channels, int64_t stride);
+struct DepthwiseLayer : SpatialModule {
+  DepthwiseLayer(int64_t channels, int64_t stride);
   torch::Tensor forward(const torch::Tensor& x) override;
   torch::Tensor weight;  // [C,1,3,3]
   int64_t stride;

@@ -59,7 +59,7 @@ struct BottleneckUnit : UnitModule {
     if (unit.spatial != Spatial::kPool) {
       spatial = register_module(spatial_operator(shift).layer, make_spatial(shift, unit.hidden, stride));
       moving = ShiftLayer(std::dynamic_pointer_cast<ShiftLayerImpl>(spatial));
-      depthwise_ = std::dynamic_pointer_cast<Depthwise>(spatial);
+      depthwise_ = std::dynamic_pointer_cast<DepthwiseLayer>(spatial);
     }
     if (unit.squeeze > 0) squeeze = register_module("squeeze", SqueezeExcite(unit.hidden, unit.squeeze));
     project = register_module("project", ConvNorm(pointwise(unit.hidden, out)));
@@ -75,6 +75,7 @@ struct BottleneckUnit : UnitModule {
     return torch::cat({x.slice(1, 0, unit.first), moved}, 1).contiguous(at::MemoryFormat::ChannelsLast);
   }
 
+  bool fuses() const override { return unit.spatial == Spatial::kPool || moving || depthwise_; }
   bool fusable(const Tensor& x) const {
     const bool map = x.scalar_type() == torch::kFloat && x.device().is_cpu() && x.numel() > 0;
     const bool pools = unit.spatial == Spatial::kPool && std::min(x.size(2), x.size(3)) > 1;
@@ -88,6 +89,7 @@ struct BottleneckUnit : UnitModule {
   Tensor fused(const Tensor& x) {
     Bottleneck b;
     b.hidden = fewshift::hidden(unit.width());
+    if (bf16_products() && expand->norm->is_training()) b.operands = bf16_operands();
     b.x = x, b.first = unit.first;
     b.expand = expand->conv->weight, b.project = project->conv->weight;
     nn::BatchNorm2d norms[] = {expand->norm, project->norm};
@@ -139,8 +141,8 @@ struct BottleneckUnit : UnitModule {
   InvertedBottleneck unit;
   ConvNorm expand{nullptr}, project{nullptr}, shortcut{nullptr};
   std::shared_ptr<SpatialModule> spatial;
-  ShiftLayer moving{nullptr};             // the same, where it is a shift, or
-  std::shared_ptr<Depthwise> depthwise_;  // where it is a convolution
+  ShiftLayer moving{nullptr};                  // the same, where it is a shift, or
+  std::shared_ptr<DepthwiseLayer> depthwise_;  // where it is a convolution
   SqueezeExcite squeeze{nullptr};
 };
 

@@ -13,6 +13,8 @@ namespace fewshift {
 // A unit of any kind.
 struct UnitModule : torch::nn::Module {
   virtual torch::Tensor forward(const torch::Tensor& x) = 0;
+  // Whether there is an operator that does all of it in training, on a CPU that has the kernels.
+  virtual bool fuses() const { return false; }
 };
 
 // `shift`: the spatial operator of inverted bottlenecks, a name of arch/spatial.h.

@@ -67,8 +67,8 @@ Tensor keep_hidden(Bottleneck::Hidden hidden, Work& work) {
   using Hidden = Bottleneck::Hidden;
   if (work.shape.stride != 1 || hidden == Hidden::kRecompute) return {};
   if (hidden == Hidden::kAuto && work.shape.width < kKeptWidth) return {};
-  work.bf16 = hidden == Hidden::kBf16;
-  Tensor kept = at::empty({bottleneck::kept_values(work)}, work.bf16 ? at::kBFloat16 : at::kFloat);
+  work.keeps_bf16 = hidden == Hidden::kBf16 || work.bf16();
+  Tensor kept = at::empty({bottleneck::kept_values(work)}, work.keeps_bf16 ? at::kBFloat16 : at::kFloat);
   work.kept = kept.mutable_data_ptr();
   return kept;
 }
@@ -216,6 +216,10 @@ Tensor pooled_hidden(const Bottleneck& unit) {
 bool has_fused_bottleneck() {
   static const bool has = kernels().isa == std::string("avx512") || kernels().isa == std::string("avx2");
   return has;
+}
+
+PlanarOperands bf16_operands() {
+  return kernels().planar_pairs ? PlanarOperands::kPairs : PlanarOperands::kBf16;
 }
 
 }  // namespace fewshift

@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "kernels/planar.h"
+
 namespace fewshift {
 
 // The hidden activation never goes through memory: it is made in pieces that stay in the cache, forward, and
@@ -15,6 +17,11 @@ struct Bottleneck {
   // bfloat16. kAuto: kept in float32 where making it again takes longer. With a stride of 2 it is made again.
   enum class Hidden { kAuto, kRecompute, kFloat, kBf16 };
   Hidden hidden = Hidden::kAuto;
+  // Of both pointwise layers' products, forward and backward. Of bfloat16s: x less its mean, weights with
+  // batch norm folded in, the hidden activation and gradients are rounded, sums are float32, and so stay x,
+  // y, the gradient of x, statistics and the weights; what is kept of the hidden activation is then bfloat16
+  // too.
+  PlanarOperands operands = PlanarOperands::kFloat;
   at::Tensor x;  // [N,C,H,W] float32; channels from `first` on are read, c of them
   int64_t first = 0;
   at::Tensor expand;          // [hidden,c,1,1]
@@ -53,5 +60,8 @@ at::Tensor pooled_hidden(const Bottleneck& unit);
 
 // Whether this processor has the kernels (AVX-512 or AVX2).
 bool has_fused_bottleneck();
+// For products of bfloat16s: kPairs on a processor that has instructions for them (AVX512-BF16), else kBf16,
+// which multiplies the same rounded numbers as floats.
+PlanarOperands bf16_operands();
 
 }  // namespace fewshift

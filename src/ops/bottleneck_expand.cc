@@ -97,6 +97,7 @@ void start(const Bottleneck& u, const Tensor& x, const Tensor& expand, const Ten
   const bool batch = !u.mean1.defined();
   place_taps(u, batch && spatial.defined() && spatial.requires_grad(), work);
   work.x = x.const_data_ptr<float>();
+  work.operands = u.operands;
   const Tensor W = expand.detach().contiguous();
   std::vector<double> mean(s.width, 0.0);
   if (batch) {

@@ -278,7 +278,7 @@ void finish_gradient(const Work& work, const std::vector<float>& correction, con
   const int64_t C = s.width, pixels = s.H * s.W;
   const int height = fewshift::kernels().planar_height;
   AlignedFloats packed(round_up(C, height) * (C + 1));
-  pack_planar(correction.data(), C, C + 1, C + 1, 1, height, packed.data());
+  pack_planar(correction.data(), C, C + 1, C + 1, 1, height, PlanarOperands::kFloat, packed.data());
   each_part<Inputs>(
       s.N,
       [&](Inputs& inputs, int64_t, int64_t begin, int64_t end) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/planar.h"
 #include "ops/planes.h"
 
 namespace fewshift::bottleneck {
@@ -44,7 +45,9 @@ struct Work {
   const float* scale = nullptr;     // [N][hidden], or nothing: factors of what the project reads
   const float* x = nullptr;
   void* kept = nullptr;  // what `forward` leaves for `backward`: kept_values(*this) of float or bfloat16
-  bool bf16 = false;
+  bool keeps_bf16 = false;
+  PlanarOperands operands = PlanarOperands::kFloat;
+  bool bf16() const { return operands != PlanarOperands::kFloat; }
 };
 
 int64_t kept_values(const Work& work);

@@ -94,15 +94,17 @@ Packed::Packed(const Plan& p, bool backward) {
     std::copy_n(&p.w.expand[from * s.width], s.width, &rows[m * s.width]);
     for (int64_t o = 0; o < s.out; ++o) columns[o * s.hidden + m] = p.w.project[o * s.hidden + from];
   }
+  auto pack = [&](const float* weight, int64_t outputs, int64_t inputs, int64_t output_step,
+                  int64_t input_step, float* to) {
+    pack_planar(weight, outputs, inputs, output_step, input_step, p.height, p.w.operands, to);
+  };
   for (const Chunk& c : p.chunks) {
     const float *const w1 = rows.data() + c.begin * s.width, *const w2 = columns.data() + c.begin;
-    pack_planar(w1, c.count, s.width, s.width, 1, p.height, &expand[c.row * s.width]);
-    if (s.out > 0)
-      pack_planar(w2, s.out, c.count, s.hidden, 1, p.height, project.data() + p.out_rows * c.begin);
+    pack(w1, c.count, s.width, s.width, 1, &expand[c.row * s.width]);
+    if (s.out > 0) pack(w2, s.out, c.count, s.hidden, 1, project.data() + p.out_rows * c.begin);
     if (backward) {
-      pack_planar(w1, s.width, c.count, 1, s.width, p.height, &expand_back[p.in_rows * c.begin]);
-      if (s.out > 0)
-        pack_planar(w2, c.count, s.out, 1, s.hidden, p.height, project_back.data() + c.row * s.out);
+      pack(w1, s.width, c.count, 1, s.width, &expand_back[p.in_rows * c.begin]);
+      if (s.out > 0) pack(w2, c.count, s.out, 1, s.hidden, project_back.data() + c.row * s.out);
     }
     for (int64_t k = 0; k < c.rows; ++k) {
       const auto place = static_cast<int32_t>(k * p.grid.wide_floats);

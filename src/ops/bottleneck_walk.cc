@@ -32,6 +32,7 @@ void Walk::start(int64_t first, int64_t end) {
                    p_.pixels(phase), g_, 1.0f, -p_.w.centre[c], input(phase, c) + n * g_.narrow_image);
     }
   }
+  round(x_, s_.phases() * p_.in_rows * g_.narrow_floats);
   std::fill_n(written_, 4, false);
 }
 
@@ -55,6 +56,7 @@ void Walk::start_backward(const float* dz, const float* y, const OutputGradient&
       }
     }
   }
+  round(y_, p_.out_rows * g_.narrow_floats);
 }
 
 void Walk::forward(float* y) {
@@ -86,6 +88,7 @@ void Walk::backward(Sums& sums, float* dscale, float* dx) {
     sample(chunk);
     const PlanarProduct hidden = reader(chunk);
     PlanarDots dots;
+    dots.operands = p_.w.operands;
     dots.a = y_, dots.a_plane = g_.narrow_floats;
     dots.b = hidden.x, dots.b_offsets = hidden.x_offsets, dots.b_vectors = hidden.x_vectors;
     dots.out = sums.project.data() + chunk.begin * p_.out_rows, dots.out_column = p_.out_rows;
@@ -108,6 +111,7 @@ void Walk::descend_from_readers(const Chunk& chunk, Sums& sums, float* dscale) {
   if (p_.w.corner_count > 0 || p_.w.measures || dscale) correlate(chunk, false, sums, dscale);
   for (int64_t phase = 0; phase < s_.phases(); ++phase) {
     unsample(chunk, phase, sums);
+    round(da_, chunk.count * g_.wide_floats);
     descend(chunk, phase, da_, packed_.still.data() + chunk.row, sums);
   }
 }
@@ -149,6 +153,7 @@ void Walk::unpool(const float* dmeans, Sums& sums, float* dx) {
     }
     if (p_.direct) {
       correlate(chunk, true, sums, nullptr);
+      round(dh_, chunk.count * g_.wide_floats);
       descend(chunk, chunk.phase, dh_, packed_.back.data() + chunk.row, sums);
     } else {
       descend_from_readers(chunk, sums, nullptr);
@@ -207,7 +212,7 @@ PlanarCopy Walk::kept(const Chunk& chunk) const {
   PlanarCopy copy;
   copy.planes = a_, copy.plane = g_.wide_floats, copy.places = g_.wide.data();
   copy.channels = chunk.count, copy.vectors = vectors_;
-  copy.bf16 = p_.w.bf16;
+  copy.bf16 = p_.w.keeps_bf16;
   const int64_t at = (first_ * g_.image_vectors * s_.hidden + chunk.begin * vectors_) * p_.kernels.lanes;
   copy.kept = static_cast<char*>(p_.w.kept) + at * (copy.bf16 ? 2 : 4);
   return copy;
@@ -219,7 +224,8 @@ void Walk::produce(const Chunk& chunk) {
   for (int64_t phase = 0; !again && phase < s_.phases(); ++phase) {
     if (!p_.every_phase && phase != chunk.phase) continue;
     PlanarProduct product;
-    product.ending = Ending::kRelu;
+    product.ending = Ending::kRelu, product.rounds = p_.w.bf16();
+    product.operands = p_.w.operands;
     product.x = input(phase, 0), product.x_offsets = packed_.inputs.data();
     product.x_vectors = g_.narrow.data();
     product.weights = packed_.expand.data() + chunk.row * s_.width;
@@ -244,10 +250,12 @@ void Walk::sample(const Chunk& chunk) {
       p_.kernels.planar_sample(sample);
     });
   }
+  if (!p_.direct) round(z_, chunk.count * g_.narrow_floats);
 }
 
 PlanarProduct Walk::reader(const Chunk& chunk) const {
   PlanarProduct product;
+  product.operands = p_.w.operands;
   product.x = p_.direct ? a_ : z_;
   product.x_offsets = p_.direct ? packed_.moved.data() + chunk.row : packed_.sampled.data();
   product.x_vectors = p_.direct ? g_.wide.data() : g_.narrow.data();
@@ -257,6 +265,7 @@ PlanarProduct Walk::reader(const Chunk& chunk) const {
 
 PlanarProduct Walk::gradient_product(const Chunk& chunk) const {
   PlanarProduct product;
+  product.operands = p_.w.operands, product.rounds = p_.w.bf16() && p_.direct;
   product.x = y_, product.x_offsets = packed_.outputs.data(), product.x_vectors = g_.narrow.data();
   product.weights = packed_.project_back.data() + chunk.row * s_.out;
   product.inputs = s_.out, product.outputs = chunk.rows, product.vectors = vectors_;
@@ -336,12 +345,14 @@ void Walk::unsample(const Chunk& chunk, int64_t phase, Sums& sums) {
 void Walk::descend(const Chunk& chunk, int64_t phase, const float* gradient, const int32_t* offsets,
                    Sums& sums) {
   PlanarDots dots;
+  dots.operands = p_.w.operands;
   dots.a = input(phase, 0), dots.a_plane = g_.narrow_floats;
   dots.b = gradient, dots.b_offsets = offsets, dots.b_vectors = g_.wide.data();
   dots.out = sums.expand.data() + chunk.begin * p_.in_rows, dots.out_column = p_.in_rows;
   dots.rows = p_.in_rows, dots.columns = chunk.count, dots.vectors = vectors_;
   p_.kernels.planar_dots(dots);
   PlanarProduct product;
+  product.operands = p_.w.operands;
   product.x = gradient, product.x_offsets = offsets, product.x_vectors = g_.wide.data();
   product.weights = packed_.expand_back.data() + p_.in_rows * chunk.begin;
   product.adds = written_[phase];

@@ -33,6 +33,10 @@ class Walk {
  private:
   static int64_t floats(const Plan& p, bool backward);
 
+  // For products of bfloat16s: what they read, so many floats.
+  void round(float* values, int64_t count) const {
+    if (p_.w.bf16()) p_.kernels.planar_round(values, count);
+  }
   float* narrow(float* planes, int64_t phase, int64_t c) const;
   float* input(int64_t phase, int64_t c) const { return narrow(x_, phase, c); }
   // The hidden activation in a phase; whichever is there, where only one is.
