@@ -20,6 +20,7 @@ namespace fewshift {
   void fill_pool(Kernels&);           \
   void fill_elementwise(Kernels&);    \
   void fill_planar(Kernels&);         \
+  void fill_planar_passes(Kernels&);  \
   }
 FEWSHIFT_TARGETS(FEWSHIFT_DECLARE)
 #undef FEWSHIFT_DECLARE
@@ -89,6 +90,7 @@ std::vector<Kernels> make_all() {
     target::fill_pool(all.back());                         \
     target::fill_elementwise(all.back());                  \
     target::fill_planar(all.back());                       \
+    target::fill_planar_passes(all.back());                \
   }
   FEWSHIFT_TARGETS(FEWSHIFT_ADD)
 #undef FEWSHIFT_ADD
