@@ -110,6 +110,47 @@ TEST_F(CommandLineTest, FromPicturesToNames) {
   }
 }
 
+TEST_F(CommandLineTest, ChecksDataAndTrainsFromShards) {
+  const std::string data = pictures("data", 3, 20, 5).string(), shards = path("shards");
+  const Outcome sound = run({"data", "check", data, "--few", "10"});
+  EXPECT_EQ(sound.code, 0) << sound.out << sound.err;
+  EXPECT_NE(sound.out.find("nothing found"), std::string::npos);
+
+  const fs::path train_folder = fs::path(data) / "train", first = *fs::directory_iterator(train_folder),
+                 picture = *fs::directory_iterator(first);
+  fs::copy_file(picture, fs::path(data) / "test" / first.filename() / "again.jpg");
+  write_file_atomic(first / "text.jpg", "no picture");
+  const std::string bytes = read_file(picture);
+  write_file_atomic(first / "cut.jpg", bytes.substr(0, bytes.size() / 2));
+  const Outcome found = run({"data", "check", data, "--few", "10", "--json", "--html", path("check.html")});
+  EXPECT_EQ(found.code, 3) << found.err;
+  const json result = json::parse(found.out);
+  EXPECT_EQ(result["broken"].size(), 2u);
+  ASSERT_EQ(result["duplicates"].size(), 1u);
+  EXPECT_TRUE(result["duplicates"][0]["across_parts"]);
+  EXPECT_EQ(result["found"], 3);
+  const std::string page = read_file(path("check.html"));
+  EXPECT_NE(page.find("text.jpg"), std::string::npos);
+  EXPECT_NE(page.find("data:image/jpeg;base64,"), std::string::npos);
+  EXPECT_EQ(page.find("http"), std::string::npos);
+  expect_failure(run({"data", "check", path("nowhere")}), "nowhere");
+  EXPECT_EQ(run({"data"}).code, 2);
+
+  fs::remove(first / "text.jpg"), fs::remove(first / "cut.jpg");
+  const Outcome packed = run({"data", "pack", data, "--out", shards, "--json"});
+  ASSERT_EQ(packed.code, 0) << packed.err;
+  EXPECT_EQ(json::parse(packed.out)["pictures"], 76);
+  expect_failure(run({"data", "pack", data, "--out", shards}), "is there already");
+  const Outcome trained = run(train(shards, path("run")));
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  EXPECT_NE(trained.err.find("tar shards, 3 classes, train 54"), std::string::npos) << trained.err;
+  // The same pictures, the same figures.
+  json from_folder = json::parse(run({"eval", path("run"), "--data", data, "--json"}).out),
+       from_shards = json::parse(run({"eval", path("run"), "--data", shards, "--json"}).out);
+  EXPECT_EQ(from_folder["top1"], from_shards["top1"]);
+  EXPECT_NEAR(from_folder["loss"].get<double>(), from_shards["loss"].get<double>(), 1e-5);
+}
+
 // The ONNX file alone, run by the plain interpreter with the preprocessing that it carries, says what predict
 // says.
 TEST_F(CommandLineTest, AnExportedFileCarriesAllThatItTakes) {

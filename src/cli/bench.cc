@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/bench.h"
 
+#include <CLI/CLI.hpp>
+
 #include "cli/commands.h"
 #include "core/error.h"
 
@@ -46,7 +48,7 @@ Action bench_command(CLI::App& command) {
                   "With --train: fixed random shifts of this sparsity (default: all learn, +-1.5 px)")
       ->check(CLI::Range(0.0, 1.0));
   command.add_option("--shift", o->shift, "With --train: spatial operator, as train's (ssl)");
-  command.add_option("--precision", o->precision, "With --train: float32, or bf16: autocast")
+  command.add_option("--precision", o->precision, "With --train: float32, or bf16: products of bfloat16s")
       ->check(CLI::IsMember({"float32", "bf16"}));
   command.add_option("--fused", o->fused, "With --train: on, or off: every layer an operator of its own")
       ->check(CLI::IsMember({"on", "off"}));

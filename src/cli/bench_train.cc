@@ -76,7 +76,7 @@ double peak_now() {
 
 // A unit's backward pass lies between the gradient of its output and that of its input.
 void step(Network& network, const Tensor& images, const Tensor& labels, torch::optim::Optimizer& optimiser,
-          bool bf16, bool counts, Times& times) {
+          bool autocasts, bool counts, Times& times) {
   const size_t n = times.parts.size();
   std::vector<Clock::time_point> forward(n + 1), backward(n + 1);
   const auto begin = Clock::now();
@@ -84,7 +84,7 @@ void step(Network& network, const Tensor& images, const Tensor& labels, torch::o
   const auto cleared = forward[0] = Clock::now();
   Tensor x = images.contiguous(at::MemoryFormat::ChannelsLast);
   {
-    const Autocast autocast(bf16);
+    const Autocast autocast(autocasts);
     for (size_t k = 0; k < n; ++k) {
       x = network->units()[k]->forward(x);
       x.register_hook([&backward, k](const Tensor&) { backward[k] = Clock::now(); });
@@ -123,6 +123,7 @@ int bench_train(const BenchOptions& o) {
   set_threads(o.threads);
   set_fused(o.fused == "on");
   set_hidden(o.hidden);
+  set_bf16_products(o.precision == "bf16");
   const double peak = peak_gflops(threads(o.threads));  // before OpenMP has threads that wait by spinning
   Recipe recipe;
   recipe.model = o.train;
@@ -146,7 +147,7 @@ int bench_train(const BenchOptions& o) {
   const double before = resident_memory_mb();
   for (int k = 0; k < steps + 3; ++k) {
     times.peaks.push_back(peak_now());
-    step(network, images, labels, optimiser, o.precision == "bf16", k >= 3, times);
+    step(network, images, labels, optimiser, o.precision == "bf16" && !network->fuses(), k >= 3, times);
   }
   const double memory = peak_memory_mb();
   Row units{"units"}, rest{"stem and classifier"}, all{"step"};

@@ -1,10 +1,12 @@
 // The commands of `fewshift`. Each function declares its options on `command` and returns what to run once
 // they are parsed; what that returns is the exit code. SPDX-License-Identifier: Apache-2.0
 #pragma once
-#include <CLI/CLI.hpp>
-
 #include <functional>
 #include <string>
+
+namespace CLI {
+class App;
+}
 
 namespace fewshift::cli {
 
@@ -26,5 +28,7 @@ Action export_command(CLI::App& command);
 Action run_command(CLI::App& command);
 Action verify_command(CLI::App& command);
 Action bench_command(CLI::App& command);
+Action data_command(CLI::App& command);
+Action report_command(CLI::App& command);
 
 }  // namespace fewshift::cli

@@ -48,7 +48,15 @@ std::vector<Layer> layers_of(const graph::Graph& g) {
 
 }  // namespace
 
-int inspect_onnx(const std::string& path, bool as_json) {
+int inspect_onnx(const InspectOptions& o) {
+  const std::string& path = o.path;
+  if (!o.html.empty()) {
+    html::Atlas atlas = atlas_of_onnx(path);
+    const ModelInfo info = info_from_metadata(graph::read_onnx(path).metadata, path);
+    atlas.picture = atlas_picture(o, info.preprocess);
+    write_atlas(o, atlas);
+    if (!o.as_json) return kDone;
+  }
   graph::Graph g = graph::read_onnx(path);
   graph::recognise_shift(g);
   graph::recognise_gelu(g);
@@ -63,7 +71,7 @@ int inspect_onnx(const std::string& path, bool as_json) {
     still += std::count(layer.shift->moves.begin(), layer.shift->moves.end(), std::array<int32_t, 2>{0, 0});
   }
   const double sparsity = channels ? static_cast<double>(still) / static_cast<double>(channels) : 1;
-  if (as_json) {
+  if (o.as_json) {
     nlohmann::json rows = nlohmann::json::array();
     for (const Layer& layer : layers) {
       nlohmann::json row = {{"name", layer.node->name},

@@ -8,9 +8,13 @@
 #include "arch/count.h"
 #include "cli/commands.h"
 #include "cli/inspect.h"
+#include "core/error.h"
 #include "core/json_text.h"
+#include "image/centre_crop.h"
 #include "nn/displacements.h"
 #include "train/checkpoint.h"
+#include "train/trainer.h"
+#include "train/training_data.h"
 
 namespace fewshift::cli {
 namespace {
@@ -137,14 +141,53 @@ void print(const TrainedModel& model, const Count& total) {
               change.moved, change.to_zero, change.from_zero);
 }
 
+html::Moves moves_of(const torch::Tensor& tensor) {  // [C,2]
+  html::Moves moves;
+  const torch::Tensor wide = tensor.detach().to(torch::kDouble);
+  const auto values = wide.accessor<double, 2>();
+  for (int64_t c = 0; c < wide.size(0); ++c) moves.push_back({values[c][0], values[c][1]});
+  return moves;
+}
+
+// The first picture that a run's data set has, for looking at, if it is still there.
+std::optional<Image> own_picture(const std::string& run, const Preprocess& preprocess) {
+  try {
+    Recipe recipe = read_run_recipe(run, run);
+    recipe.cache_mb = 0;
+    const Data data = open_training_data(recipe, preprocess);
+    const auto set = data.test ? data.test : data.val ? data.val : data.train;
+    return resize_centre_crop(*set->image(0), preprocess);
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+html::Atlas atlas_of(const InspectOptions& o, const TrainedModel& model, const Count& total) {
+  html::Atlas atlas;
+  atlas.name = o.path, atlas.arch = model.network->arch(), atlas.size = model.info.preprocess.size;
+  for (const NamedShift& shift : model.network->shifts()) {
+    html::AtlasLayer layer;
+    layer.name = shift.name;
+    layer.now = moves_of(shift.layer->displacement), layer.start = moves_of(shift.layer->start);
+    for (const LayerCount& row : total.layers) {
+      if (row.name == shift.name) layer.height = row.height, layer.width = row.width;
+    }
+    atlas.layers.push_back(std::move(layer));
+  }
+  atlas.picture = atlas_picture(o, model.info.preprocess);
+  if (!atlas.picture) atlas.picture = own_picture(o.path, model.info.preprocess);
+  return atlas;
+}
+
 }  // namespace
 
-int inspect_run(const std::string& path, bool as_json) {
-  const TrainedModel model = load_model(path);
+int inspect_run(const InspectOptions& o) {
+  const TrainedModel model = load_model(o.path);
   const Count total = count(model.network->arch(), model.info.preprocess.size);
-  if (as_json) {
+  if (!o.html.empty()) write_atlas(o, atlas_of(o, model, total));
+  if (o.as_json) {
     std::cout << json_text(describe(model, total)) << '\n';
-  } else {
+  } else if (o.html.empty()) {
     print(model, total);
   }
   return kDone;

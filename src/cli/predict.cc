@@ -1,5 +1,6 @@
 // fewshift predict
 // SPDX-License-Identifier: Apache-2.0
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -22,7 +23,7 @@ struct Options {
   std::string model;
   std::vector<std::string> images;
   int top = 3, threads = 0;
-  bool json = false;
+  bool json = false, calibrated = false;
 };
 
 // Files as they are named; folders as the pictures in them, at any depth, in order.
@@ -50,17 +51,18 @@ struct Scored {
 };
 
 // The likeliest first.
-std::vector<Scored> classify(const TrainedClassifier& model, const Image& image, int top) {
+std::vector<Scored> classify(const TrainedClassifier& model, const Image& image, int top,
+                             double temperature) {
   const int size = model.info.preprocess.size;
   std::vector<float> picture(size_t(size) * size * 3), logits(model.info.class_names.size());
   preprocess(image, model.info.preprocess, picture.data());
   model.logits(picture.data(), 1, logits.data());
   const double most = *std::max_element(logits.begin(), logits.end());
   double total = 0;
-  for (float value : logits) total += std::exp(value - most);
+  for (float value : logits) total += std::exp((value - most) / temperature);
   std::vector<Scored> scores;
   for (size_t c = 0; c < logits.size(); ++c)
-    scores.push_back({model.info.class_names[c], std::exp(logits[c] - most) / total});
+    scores.push_back({model.info.class_names[c], std::exp((logits[c] - most) / temperature) / total});
   std::stable_sort(scores.begin(), scores.end(),
                    [](const Scored& a, const Scored& b) { return a.score > b.score; });
   scores.resize(std::min<size_t>(top, scores.size()));
@@ -69,11 +71,17 @@ std::vector<Scored> classify(const TrainedClassifier& model, const Image& image,
 
 int run(const Options& o) {
   const TrainedClassifier model = open_classifier(o.model, o.threads);
+  const std::optional<double> fitted = temperature_of(model.info);
+  if (o.calibrated && !fitted)
+    throw Error(ErrorCode::kUnsupported, "--calibrated",
+                o.model + " has no temperature: it was trained without val, or before there was one");
+  const double temperature = o.calibrated ? *fitted : 1;
   nlohmann::json predictions = nlohmann::json::array();
   int failed = 0;
   for (const std::string& file : expand(o.images)) {
     try {
-      const auto classes = classify(model, load_image(file, decode_min_side(model.info.preprocess)), o.top);
+      const Image image = load_image(file, decode_min_side(model.info.preprocess));
+      const auto classes = classify(model, image, o.top, temperature);
       nlohmann::json list = nlohmann::json::array();
       if (!o.json) std::printf("%s", file.c_str());
       for (const Scored& scored : classes) {
@@ -102,6 +110,8 @@ Action predict_command(CLI::App& command) {
   command.add_option("IMAGE", o->images, "Pictures (JPEG, PNG), or folders of them")->required();
   command.add_option("--top", o->top, "How many classes to name (3)")->check(CLI::Range(1, 100000));
   command.add_option("--threads", o->threads, "Of the arithmetic (all cores)")->check(CLI::Range(0, 1024));
+  command.add_flag("--calibrated", o->calibrated,
+                   "Divide logits by the temperature that training fitted on val");
   command.add_flag("--json", o->json, "One JSON object on standard output");
   command.footer(
       "Scores are probabilities (softmax). A picture that cannot be read is named on standard error; the "

@@ -1,6 +1,7 @@
 // The command line: a table of commands, and the one place where errors become text and exit codes.
 // SPDX-License-Identifier: Apache-2.0
 #include <malloc.h>
+#include <CLI/CLI.hpp>
 
 #include <cstdio>
 #include <filesystem>
@@ -40,9 +41,11 @@ const Row kCommands[] = {
 #ifdef FEWSHIFT_TRAIN
     {"train", "Train a network on a folder of labelled pictures", train_command},
     {"compare", "Set runs side by side, the seeds of a recipe in one row", compare_command},
+    {"report", "Write a page about runs: curves, confusions, mistakes, calibration", report_command},
 #else
     {"train", "Not in this build", left_out},
     {"compare", "Not in this build", left_out},
+    {"report", "Not in this build", left_out},
 #endif
     {"eval", "Measure a trained network on test pictures", eval_command},
     {"predict", "Name what is in pictures", predict_command},
@@ -50,6 +53,7 @@ const Row kCommands[] = {
     {"export", "Write a trained network as one ONNX file", export_command},
     {"run", "Run an ONNX file on an array", run_command},
     {"verify", "Compare an ONNX file's results here with LibTorch's and ONNX Runtime's", verify_command},
+    {"data", "Check a folder of labelled pictures", data_command},
     {"bench", "Measure the speed of an ONNX file, or of training", bench_command},
 };
 

@@ -1,5 +1,6 @@
 // fewshift run
 // SPDX-License-Identifier: Apache-2.0
+#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "cli/commands.h"

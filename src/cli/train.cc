@@ -1,12 +1,15 @@
 // fewshift train
 // SPDX-License-Identifier: Apache-2.0
+#include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "cli/commands.h"
 #include "cli/progress.h"
+#include "cli/tensorboard.h"
 #include "core/error.h"
 #include "train/recipe.h"
 #include "train/trainer.h"
@@ -21,7 +24,7 @@ extern "C" void on_signal(int) {
 }
 
 struct Options {
-  std::string out, recipe;
+  std::string out, recipe, tensorboard;
   bool resume = false;
   std::vector<std::string> set;
   std::map<std::string, std::string> named;      // option -> what was given: "--lr" -> "0.05"
@@ -100,7 +103,10 @@ int run(const Options& o) {
   std::signal(SIGTERM, on_signal);
   std::signal(SIGHUP, on_signal);
   Progress progress;
-  const TrainResult result = train(recipe, o.out, o.resume, progress, g_stop);
+  std::optional<TensorBoard> board;
+  if (!o.tensorboard.empty()) board.emplace(o.tensorboard, progress);
+  TrainObserver& observer = board ? static_cast<TrainObserver&>(*board) : progress;
+  const TrainResult result = train(recipe, o.out, o.resume, observer, g_stop);
   if (result.interrupted) return kInterrupted;
   std::fprintf(stderr, "done: %s", o.out.c_str());
   if (result.shift_sparsity >= 0)
@@ -132,6 +138,8 @@ Action train_command(CLI::App& command) {
       added->type_name(std::is_same_v<Field, double> ? "FLOAT" : "INT");
     }
   });
+  command.add_option("--tensorboard", o->tensorboard,
+                     "Also write what TensorBoard reads into this folder, an epoch a step");
   command.add_flag("--resume", o->resume, "Continue RUN where it stopped; its recipe stays as it is");
   command.footer(
       "RUN gets config.toml (every setting, explained), metrics.jsonl, log.txt, best.safetensors, "

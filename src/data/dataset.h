@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "image/image.h"
@@ -20,6 +21,9 @@ class Dataset {
   virtual std::string name(size_t index) const = 0;
   // The picture, decoded. Throws Error where the file is broken or gone.
   virtual std::shared_ptr<const Image> image(size_t index) const = 0;
+  // Pictures that lie behind one another and are best read in order, [first, last + 1) each, together all of
+  // them; none where any order is as good.
+  virtual std::vector<std::pair<size_t, size_t>> runs() const { return {}; }
 };
 
 }  // namespace fewshift

@@ -38,6 +38,7 @@ std::string reason_of(const Error& error) {
 
 void check_options(const LoaderOptions& options) {
   if (options.batch < 1) throw Error(ErrorCode::kInvalidArgument, "batch", "must be at least 1");
+  if (options.window < 1) throw Error(ErrorCode::kInvalidArgument, "window", "must be at least 1");
   if (options.workers < 1) throw Error(ErrorCode::kInvalidArgument, "workers", "must be at least 1");
   const Preprocess& preprocess = options.preprocess;
   if (preprocess.size < 1 || preprocess.size > preprocess.resize || preprocess.resize > 4096) {
@@ -80,9 +81,21 @@ struct Loader::State {
 
   std::shared_ptr<const Order> make_order(uint64_t epoch) const {
     auto order = std::make_shared<Order>(dataset->size());
-    std::iota(order->begin(), order->end(), size_t{0});
     Random random{options.seed, epoch};
-    if (options.shuffle) shuffle(*order, random);
+    auto runs = dataset->runs();
+    if (!options.shuffle || runs.empty()) {
+      std::iota(order->begin(), order->end(), size_t{0});
+      if (options.shuffle) shuffle(*order, random);
+      return order;
+    }
+    shuffle(runs, random);
+    auto to = order->begin();
+    for (const auto& [first, end] : runs) {
+      std::iota(to, to + static_cast<std::ptrdiff_t>(end - first), first);
+      to += static_cast<std::ptrdiff_t>(end - first);
+    }
+    for (size_t k = 0; k < order->size(); ++k)
+      std::swap((*order)[k], (*order)[k + random.below(std::min(options.window, order->size() - k))]);
     return order;
   }
 

@@ -24,7 +24,10 @@ struct LoaderOptions {
   int batch = 64;
   int workers = 2;  // threads; at least 1
   uint64_t seed = 0;
-  bool shuffle = false;    // an order that depends on (seed, epoch) alone
+  // An order that depends on (seed, epoch) alone. Of a data set in runs (shards), the runs are shuffled, and
+  // pictures within a window of so many that slides over them.
+  bool shuffle = false;
+  size_t window = 8192;
   bool drop_last = false;  // leave out the last, smaller batch of an epoch (never the only one)
   Augment augment;         // picture `index` in `epoch` is augmented by Random{seed, epoch, index} alone
   Preprocess preprocess;

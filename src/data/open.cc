@@ -12,6 +12,7 @@
 #include "data/cifar_binary.h"
 #include "data/image_folder.h"
 #include "data/subset.h"
+#include "data/tar_shards.h"
 
 namespace fewshift {
 namespace {
@@ -155,6 +156,44 @@ Data open_cifar(const fs::path& root, const CifarLayout& layout) {
   return data;
 }
 
+// Its parts are null where there are no shards.
+Data open_shards(const fs::path& root, int min_side) {
+  Data data;
+  data.format = "tar shards";
+  int classes = 0;
+  auto open = [&](const char* part) -> std::shared_ptr<const Dataset> {
+    auto files = find_shards(root, part);
+    if (files.empty()) return nullptr;
+    auto shards = std::make_shared<TarShards>(std::move(files), min_side);
+    classes = std::max(classes, shards->classes());
+    return shards;
+  };
+  data.train = open("train"), data.val = open("val"), data.test = open("test");
+  if (classes == 0) return data;
+  if (fs::exists(root / "class_names.txt")) {
+    data.class_names = read_lines(root / "class_names.txt");
+    if (classes > static_cast<int>(data.class_names.size()))
+      fail_names(root / "class_names.txt", std::to_string(data.class_names.size()) +
+                                               " names, but a label is " + std::to_string(classes - 1));
+  } else {
+    for (int k = 0; k < classes; ++k) data.class_names.push_back(std::to_string(k));
+  }
+  if (data.class_names.size() < 2)
+    throw Error(ErrorCode::kInvalidArgument, root.string(),
+                "needs at least two classes; its shards have one label");
+  if (data.train) {
+    std::vector<bool> known(data.class_names.size());
+    for (size_t k = 0; k < data.train->size(); ++k) known[data.train->label(k)] = true;
+    for (const auto& part : {data.val, data.test}) {
+      for (size_t k = 0; part && k < part->size(); ++k) {
+        if (!known[part->label(k)])
+          throw Error(ErrorCode::kInvalidArgument, part->name(k), "no picture of train has its class");
+      }
+    }
+  }
+  return data;
+}
+
 Data open_layout(const fs::path& root, int min_side) {
   for (const CifarLayout* layout : {&cifar10(), &cifar100()}) {
     if (layout->found_in(root)) return open_cifar(root, *layout);
@@ -162,9 +201,10 @@ Data open_layout(const fs::path& root, int min_side) {
   for (const char* part : {"train", "val", "test"}) {
     if (fs::is_directory(root / part)) return open_folders(root, min_side);
   }
+  if (Data shards = open_shards(root, min_side); shards.train || shards.val || shards.test) return shards;
   throw Error(ErrorCode::kNotFound, root.string(),
               "neither an image folder (no train/, val/ or test/ in it: move the class folders into train/) "
-              "nor CIFAR's binary files");
+              "nor tar shards (train-*.tar) nor CIFAR's binary files");
 }
 
 void cut_val_from_train(Data& data, const DataOptions& options) {
@@ -184,7 +224,7 @@ Data open_data(const fs::path& folder, const DataOptions& options) {
   try {
     if (!fs::is_directory(folder)) throw Error(ErrorCode::kNotFound, folder.string(), "no such folder");
     Data data = open_layout(folder, options.min_side);
-    if (data.format == "image folder") {  // CIFAR is in memory already
+    if (!data.format.starts_with("CIFAR")) {  // that is in memory already
       const auto budget = std::make_shared<CacheBudget>(options.cache_bytes);
       for (auto* part : {&data.train, &data.val, &data.test}) {
         if (*part) *part = std::make_shared<Cached>(*part, budget);

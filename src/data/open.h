@@ -20,7 +20,7 @@ struct DataOptions {
 
 // Any of the three may be null, but not all.
 struct Data {
-  std::string format;                    // "image folder", "CIFAR-10 binary", "CIFAR-100 binary"
+  std::string format;  // "image folder", "CIFAR-10 binary", "CIFAR-100 binary", "tar shards"
   std::vector<std::string> class_names;  // readable: from class_names.txt where there is one
   std::shared_ptr<const Dataset> train, val, test;
   bool val_from_train = false;  // val is a seeded part of train/
@@ -30,7 +30,9 @@ struct Data {
 // folders; pictures in byte order of their paths, any depth below CLASS. val/ and test/ may lack a class of
 // train/, but have none that train/ has not. DIR/class_names.txt: lines FOLDER<tab>NAME, or one NAME a line
 // in class order. CIFAR-10 binary: data_batch_1..5.bin, test_batch.bin, batches.meta.txt; CIFAR-100 binary:
-// train.bin, test.bin, fine_label_names.txt (fine labels).
+// train.bin, test.bin, fine_label_names.txt (fine labels). Tar shards (WebDataset): DIR/train-*.tar or
+// DIR/train.tar, val and test likewise, and class_names.txt with one name a line in the order of the labels;
+// without it classes are called by their numbers.
 // Throws Error, naming the path: no such folder; neither layout; no train/ and no val/ and no test/; fewer
 // than two classes; a class folder of train/ with no picture in it; a .bin whose size is not a whole number
 // of records, or with a label out of range.

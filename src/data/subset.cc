@@ -10,6 +10,17 @@
 
 namespace fewshift {
 
+std::vector<std::pair<size_t, size_t>> Subset::runs() const {
+  std::vector<std::pair<size_t, size_t>> runs;
+  auto place = [&](size_t index) {
+    return static_cast<size_t>(std::lower_bound(indices_.begin(), indices_.end(), index) - indices_.begin());
+  };
+  for (const auto& [first, end] : dataset_->runs()) {
+    if (place(first) < place(end)) runs.emplace_back(place(first), place(end));
+  }
+  return runs;
+}
+
 Split split_at_random(size_t size, double share, uint64_t seed) {
   constexpr uint64_t kPurpose = 0x73706C6974;  // "split": not the sequence of any epoch
   std::vector<size_t> order(size);

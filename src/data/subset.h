@@ -13,12 +13,14 @@ namespace fewshift {
 
 class Subset : public Dataset {
  public:
+  // indices: ascending
   Subset(std::shared_ptr<const Dataset> dataset, std::vector<size_t> indices)
       : dataset_(std::move(dataset)), indices_(std::move(indices)) {}
   size_t size() const override { return indices_.size(); }
   int label(size_t index) const override { return dataset_->label(indices_[index]); }
   std::string name(size_t index) const override { return dataset_->name(indices_[index]); }
   std::shared_ptr<const Image> image(size_t index) const override { return dataset_->image(indices_[index]); }
+  std::vector<std::pair<size_t, size_t>> runs() const override;
 
  private:
   std::shared_ptr<const Dataset> dataset_;

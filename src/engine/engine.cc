@@ -152,6 +152,7 @@ Session::Session(std::shared_ptr<const Model> model, int64_t batch, int threads)
   if (threads < 1 || threads > 1024)
     throw Error(ErrorCode::kInvalidArgument, "threads", "must be from 1 to 1024");
   state_ = std::make_unique<State>(std::move(model), batch, threads);
+  profile(false);
 }
 Session::~Session() = default;
 

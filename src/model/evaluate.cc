@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "data/loader.h"
 
 namespace fewshift {
 namespace {
@@ -26,8 +25,9 @@ void mirror(std::vector<float>& pictures, int64_t size) {
   }
 }
 
-// Adds one picture's logits to the sums behind top-1, top-5 and loss.
-void add(const float* logits, int64_t classes, int64_t label, Evaluation& sums) {
+}  // namespace
+
+void Tally::add(const float* logits, int64_t classes, int64_t label) {
   const double own = logits[label];
   int64_t before = 0;  // classes that come before the right one; of equals, the first
   double total = 0;
@@ -36,23 +36,31 @@ void add(const float* logits, int64_t classes, int64_t label, Evaluation& sums) 
     before += logits[c] > own || (logits[c] == own && c < label);
     total += std::exp(logits[c] - most);
   }
-  sums.loss += most + std::log(total) - own;
-  sums.top1 += before < 1 && std::isfinite(own);
-  sums.top5 += before < 5 && std::isfinite(own);
-  ++sums.images;
+  sums_.loss += most + std::log(total) - own;
+  sums_.top1 += before < 1 && std::isfinite(own);
+  sums_.top5 += before < 5 && std::isfinite(own);
+  ++sums_.images;
 }
 
-}  // namespace
+Evaluation Tally::evaluation() const {
+  Evaluation means = sums_;
+  if (means.images == 0) return means;
+  const auto images = static_cast<double>(means.images);
+  means.top1 /= images, means.top5 /= images, means.loss /= images;
+  return means;
+}
 
-Evaluation evaluate(const Logits& logits, int64_t classes, const Preprocess& preprocess,
-                    std::shared_ptr<const Dataset> dataset, const EvaluateOptions& options) {
+std::map<std::string, std::string> each_batch(const Logits& logits, int64_t classes,
+                                              const Preprocess& preprocess,
+                                              std::shared_ptr<const Dataset> dataset,
+                                              const EvaluateOptions& options,
+                                              const std::function<void(const Batch&, const float*)>& take) {
   LoaderOptions loading;
   loading.batch = options.batch;
   loading.workers = options.workers;
   loading.preprocess = preprocess;
-  Loader loader(dataset, loading);
+  Loader loader(std::move(dataset), loading);
   loader.start(0);
-  Evaluation result;
   Batch batch;
   std::vector<float> scores, mirrored;
   while (loader.next(batch)) {
@@ -64,13 +72,21 @@ Evaluation evaluate(const Logits& logits, int64_t classes, const Preprocess& pre
       logits(batch.images.data(), batch.size, mirrored.data());
       for (size_t k = 0; k < scores.size(); ++k) scores[k] = (scores[k] + mirrored[k]) / 2;
     }
-    for (int64_t n = 0; n < batch.size; ++n) add(&scores[n * classes], classes, batch.labels[n], result);
+    take(batch, scores.data());
   }
-  if (result.images > 0) {
-    const auto images = static_cast<double>(result.images);
-    result.top1 /= images, result.top5 /= images, result.loss /= images;
-  }
-  result.broken = loader.broken();
+  return loader.broken();
+}
+
+Evaluation evaluate(const Logits& logits, int64_t classes, const Preprocess& preprocess,
+                    std::shared_ptr<const Dataset> dataset, const EvaluateOptions& options) {
+  Tally tally;
+  const auto broken = each_batch(logits, classes, preprocess, std::move(dataset), options,
+                                 [&](const Batch& batch, const float* scores) {
+                                   for (int64_t n = 0; n < batch.size; ++n)
+                                     tally.add(scores + n * classes, classes, batch.labels[n]);
+                                 });
+  Evaluation result = tally.evaluation();
+  result.broken = broken;
   return result;
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "data/loader.h"
 #include "data/open.h"
 #include "model/info.h"
 
@@ -28,11 +29,29 @@ struct Evaluation {
   std::map<std::string, std::string> broken;  // pictures left out: name -> reason
 };
 
+// Adds pictures up.
+class Tally {
+ public:
+  void add(const float* logits, int64_t classes, int64_t label);
+  Evaluation evaluation() const;  // but for what is broken
+
+ private:
+  Evaluation sums_;
+};
+
 struct EvaluateOptions {
   int batch = 100;
   int workers = 2;
   bool flip = false;  // the mean of the logits of each picture and its mirror image
 };
+
+// Calls `take(batch, its logits [size][classes])` for all pictures, in order; returns those left out, name ->
+// reason.
+std::map<std::string, std::string> each_batch(const Logits& logits, int64_t classes,
+                                              const Preprocess& preprocess,
+                                              std::shared_ptr<const Dataset> dataset,
+                                              const EvaluateOptions& options,
+                                              const std::function<void(const Batch&, const float*)>& take);
 
 Evaluation evaluate(const Logits& logits, int64_t classes, const Preprocess& preprocess,
                     std::shared_ptr<const Dataset> dataset, const EvaluateOptions& options);

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/info.h"
 
+#include <cmath>
+#include <cstdlib>
+
 #include <nlohmann/json.hpp>
 
 #include "arch/registry.h"
@@ -26,6 +29,12 @@ std::vector<std::string> class_names(const std::string& json, const std::string&
 }
 
 }  // namespace
+
+std::optional<double> temperature_of(const ModelInfo& info) {
+  const auto note = info.notes.find("temperature");
+  const double value = note == info.notes.end() ? 0 : std::strtod(note->second.c_str(), nullptr);
+  return value > 0 && std::isfinite(value) ? std::optional(value) : std::nullopt;
+}
 
 std::map<std::string, std::string> to_metadata(const ModelInfo& info) {
   std::map<std::string, std::string> metadata = info.notes;

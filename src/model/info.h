@@ -3,6 +3,7 @@
 #pragma once
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,10 @@ struct ModelInfo {
   Preprocess preprocess;
   std::map<std::string, std::string> notes;  // epoch, val_top1, seed, ...: for people
 };
+
+// What logits are divided by, for probabilities that are right as often as they say, where training fitted
+// it.
+std::optional<double> temperature_of(const ModelInfo& info);
 
 // As metadata, and back, from an ONNX file's or a checkpoint's. from: throws Error (kCorrupt), naming `where`
 // and the field that is missing or malformed.

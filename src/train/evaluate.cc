@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/evaluate.h"
 
+#include <algorithm>
+
 #include "train/checkpoint.h"
 
 namespace fewshift {
@@ -14,14 +16,30 @@ torch::Tensor labels_tensor(Batch& batch) {
   return torch::from_blob(batch.labels.data(), {batch.size}, torch::kLong);
 }
 
-Evaluation evaluate(Network& network, const Preprocess& preprocess, std::shared_ptr<const Dataset> dataset,
-                    const EvaluateOptions& options) {
+Evaluation evaluate_network(Network& network, const Preprocess& preprocess,
+                            std::shared_ptr<const Dataset> dataset, const EvaluateOptions& options,
+                            Predictions& some) {
+  constexpr size_t kSome = 5000;
+  const size_t step = std::max<size_t>(1, (dataset->size() + kSome - 1) / kSome);
   const bool training = network->is_training();
   network->eval();
   const int64_t classes = std::get<Classifier>(network->arch().units.back().unit).classes;
-  const Evaluation result =
-      evaluate(logits_of(network, preprocess.size), classes, preprocess, dataset, options);
+  some = {};
+  some.classes = classes;
+  Tally tally;
+  const auto broken = each_batch(logits_of(network, preprocess.size), classes, preprocess, std::move(dataset),
+                                 options, [&](const Batch& batch, const float* scores) {
+                                   for (int64_t n = 0; n < batch.size; ++n, scores += classes) {
+                                     tally.add(scores, classes, batch.labels[n]);
+                                     if (batch.indices[n] % step != 0) continue;
+                                     some.pictures.push_back(batch.indices[n]);
+                                     some.labels.push_back(batch.labels[n]);
+                                     some.logits.insert(some.logits.end(), scores, scores + classes);
+                                   }
+                                 });
   if (training) network->train();
+  Evaluation result = tally.evaluation();
+  result.broken = broken;
   return result;
 }
 

@@ -7,13 +7,16 @@
 
 #include "data/loader.h"
 #include "model/evaluate.h"
+#include "model/predictions.h"
 #include "nn/network.h"
 
 namespace fewshift {
 
-// Switches the network to evaluation mode and back to what it was in.
-Evaluation evaluate(Network& network, const Preprocess& preprocess, std::shared_ptr<const Dataset> dataset,
-                    const EvaluateOptions& options);
+// Switches the network to evaluation mode and back to what it was in. `some` gets the predictions of at most
+// 5000 pictures, evenly from all.
+Evaluation evaluate_network(Network& network, const Preprocess& preprocess,
+                            std::shared_ptr<const Dataset> dataset, const EvaluateOptions& options,
+                            Predictions& some);
 
 // A batch's pictures as a tensor [n,3,S,S], channels_last, sharing the batch's memory.
 torch::Tensor images_tensor(Batch& batch, int size);

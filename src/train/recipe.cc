@@ -57,14 +57,15 @@ void apply(const toml::table& table, const std::string& where, Recipe& recipe) {
     for (const auto& [entry_key, node] : *entries) {
       const std::string key(entry_key.str());
       bool known = false;
-      visit_fields(recipe, [&](const char* s, const char* k, auto& field, const char*, const char*) {
-        if (section != s || key != k) return;
-        known = true;
-        if (!take(node, field)) {
-          throw Error(ErrorCode::kInvalidArgument, where,
-                      section + "." + key + " must be " + type_name(field));
-        }
-      });
+      visit_fields(recipe,
+                   [&, &node = node](const char* s, const char* k, auto& field, const char*, const char*) {
+                     if (section != s || key != k) return;
+                     known = true;
+                     if (!take(node, field)) {
+                       throw Error(ErrorCode::kInvalidArgument, where,
+                                   section + "." + key + " must be " + type_name(field));
+                     }
+                   });
       if (!known) throw Error(ErrorCode::kInvalidArgument, where, "unknown key " + section + "." + key);
     }
   }

@@ -94,7 +94,8 @@ void visit_fields(R& r, F&& f) {
     "--ema");
   f("train", "patience", r.patience, "epochs without a better val top-1 after which to stop; 0: never",
     "--patience");
-  f("train", "precision", r.precision, "float32, or bf16: autocast", "--precision");
+  f("train", "precision", r.precision, "float32, or bf16: products of bfloat16s, sums in float32",
+    "--precision");
   f("train", "fused", r.fused, "on, or off: every layer an operator of its own, slower", "--fused");
   f("train", "hidden", r.hidden,
     "hidden activations of fused bottlenecks, for the backward pass: kept as bf16 or float32, made again "

@@ -8,11 +8,13 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numbers>
+#include <optional>
 
 #include "arch/count.h"
 #include "core/cores.h"
 #include "core/error.h"
 #include "core/file.h"
+#include "core/machine.h"
 #include "nn/autocast.h"
 #include "nn/conv_norm.h"
 #include "nn/displacements.h"
@@ -127,9 +129,13 @@ class Trainer {
     if (recipe_.fused == "on" && !fuses)
       say("this processor has neither AVX2 nor AVX-512: bottlenecks are not fused, every layer goes by "
           "itself");
-    if (recipe_.precision == "bf16" && !multiplies_bfloat16()) {
+    set_bf16_products(recipe_.precision == "bf16");
+    autocasts_ = recipe_.precision == "bf16" && !network_->fuses();
+    if (autocasts_ && !multiplies_bfloat16())
       say("this processor cannot multiply bfloat16: --precision bf16 will be far slower than float32 here");
-    }
+    if (recipe_.precision == "bf16" && !autocasts_ && bf16_operands() != PlanarOperands::kPairs)
+      say("this processor cannot multiply bfloat16: --precision bf16 rounds as on one that can, and saves no "
+          "time here");
   }
 
   void say(const std::string& line) {
@@ -203,7 +209,7 @@ class Trainer {
   }
 
   torch::Tensor forward(const torch::Tensor& images) {
-    const Autocast autocast(recipe_.precision == "bf16");
+    const Autocast autocast(autocasts_);
     return network_->forward(images).to(torch::kFloat);
   }
 
@@ -251,9 +257,12 @@ class Trainer {
   void validate(EpochReport& report) {
     EvaluateOptions options;
     options.workers = std::min(4, cores());
+    temperature_.reset();
     try {
-      const Evaluation val = evaluate(kept(), preprocess_, data_.val, options);
+      Predictions some;
+      const Evaluation val = evaluate_network(kept(), preprocess_, data_.val, options, some);
       if (!std::isfinite(val.loss)) fail_numeric(val.loss);
+      temperature_ = fit_temperature(some);
       report.val_loss = val.loss;
       report.val_top1 = val.top1;
       report.val_images = val.images;
@@ -326,9 +335,11 @@ class Trainer {
     ModelInfo info{recipe_.model, recipe_.shift, data_.class_names, preprocess_, {}};
     info.notes["epoch"] = std::to_string(report.epoch);
     info.notes["seed"] = std::to_string(recipe_.seed);
+    info.notes["machine"] = machine_name();
     if (data_.val) {
       info.notes["val_top1"] = json(report.val_top1).dump();
       info.notes["val_images"] = std::to_string(report.val_images);
+      if (temperature_) info.notes["temperature"] = json(*temperature_).dump();
     }
     save_model(files_.last(), kept(), info);
     if (report.best) save_model(files_.best(), kept(), info);
@@ -367,6 +378,8 @@ class Trainer {
   Network average_{nullptr};  // with train.ema
   std::string first_words_;
   RunProgress progress_;
+  bool autocasts_ = false;
+  std::optional<double> temperature_;  // of the last look at val
   double shown_sparsity_ = -1;
   double waited_ = 0;  // for pictures, in this epoch, s
   Clock::time_point last_save_;

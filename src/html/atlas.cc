@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "html/atlas.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "html/charts.h"
+#include "html/page.h"
+
+namespace fewshift::html {
+namespace {
+
+using Shift = std::pair<int, int>;
+using Histogram = std::map<Shift, int64_t>;
+
+constexpr int kMostReach = 4;        // px of a grid; what lies farther is counted at its side
+constexpr size_t kMostArrows = 300;  // of a layer
+
+std::string number(double value, int digits) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.*f", digits, value);
+  return text;
+}
+std::string percent(double share) {
+  return number(100 * share, 1) + "%";
+}
+
+Shift rounded(const std::array<double, 2>& move) {
+  return {static_cast<int>(std::nearbyint(move[0])), static_cast<int>(std::nearbyint(move[1]))};
+}
+
+Histogram histogram(const Moves& moves) {
+  Histogram counts;
+  for (const auto& move : moves) ++counts[rounded(move)];
+  return counts;
+}
+
+double still_share(const Moves& moves) {
+  const auto still =
+      std::count_if(moves.begin(), moves.end(), [](const auto& m) { return rounded(m) == Shift{}; });
+  return moves.empty() ? 1 : static_cast<double>(still) / static_cast<double>(moves.size());
+}
+
+int farthest(const Moves& moves) {
+  int most = 0;
+  for (const auto& move : moves)
+    most = std::max({most, std::abs(rounded(move).first), std::abs(rounded(move).second)});
+  return most;
+}
+
+// How many channels make each move: a cell each, darker for more; the middle one, of those that stay, apart.
+std::string grid(const Moves& moves, int reach) {
+  constexpr int kCell = 22;
+  const Histogram counts = histogram(moves);
+  int64_t most = 1, beyond = 0;
+  for (const auto& [move, count] : counts) {
+    if (move != Shift{}) most = std::max(most, count);
+    if (std::max(std::abs(move.first), std::abs(move.second)) > reach) beyond += count;
+  }
+  const int side = (2 * reach + 1) * kCell;
+  const std::string box = std::to_string(side);
+  std::string svg = "<svg class=\"grid\" viewBox=\"0 0 " + box + " " + box + "\" width=\"" + box +
+                    "\" height=\"" + box + "\" role=\"img\" aria-label=\"channels by displacement\">";
+  for (int dy = -reach; dy <= reach; ++dy) {
+    for (int dx = -reach; dx <= reach; ++dx) {
+      const auto found = counts.find({dy, dx});
+      const int64_t count = found == counts.end() ? 0 : found->second;
+      const bool middle = dy == 0 && dx == 0;
+      const double depth = middle ? 0 : std::sqrt(static_cast<double>(count) / static_cast<double>(most));
+      const std::string x = std::to_string((dx + reach) * kCell), y = std::to_string((dy + reach) * kCell);
+      svg += "<rect x=\"" + x + "\" y=\"" + y + "\" width=\"" + std::to_string(kCell - 1) + "\" height=\"" +
+             std::to_string(kCell - 1) + "\" class=\"" + (middle ? "middle" : "cell") +
+             "\" style=\"--v:" + number(depth, 3) + "\"><title>dy " + std::to_string(dy) + ", dx " +
+             std::to_string(dx) + ": " + std::to_string(count) + "</title></rect>";
+      if (count > 0)
+        svg += "<text x=\"" + std::to_string((dx + reach) * kCell + kCell / 2) + "\" y=\"" +
+               std::to_string((dy + reach) * kCell + kCell / 2 + 3) + "\" class=\"" +
+               (depth > 0.6 ? "on" : "") + "\">" + std::to_string(count) + "</text>";
+    }
+  }
+  svg += "</svg>";
+  if (beyond > 0) svg += "<br>" + std::to_string(beyond) + " farther";
+  return svg;
+}
+
+// A line from where each channel began to where it is.
+std::string arrows(const AtlasLayer& layer, int reach) {
+  constexpr double kCell = 22;
+  const double side = (2 * reach + 1) * kCell;
+  auto place = [&](double v) {
+    return number((std::clamp(v, -reach - 0.45, reach + 0.45) + reach + 0.5) * kCell, 1);
+  };
+  const std::string box = number(side, 0);
+  std::string svg = "<svg class=\"grid\" viewBox=\"0 0 " + box + " " + box + "\" width=\"" + box +
+                    "\" height=\"" + box + "\" role=\"img\" aria-label=\"where channels began and ended\">";
+  for (int k = 0; k <= 2 * reach + 1; ++k) {
+    const std::string at = number(k * kCell, 0);
+    svg += "<path class=\"line\" d=\"M" + at + " 0V" + box + "M0 " + at + "H" + box + "\"/>";
+  }
+  const size_t step = std::max<size_t>(1, (layer.now.size() + kMostArrows - 1) / kMostArrows);
+  for (size_t c = 0; c < layer.now.size(); c += step) {
+    const auto &from = layer.start[c], &to = layer.now[c];
+    svg += "<path class=\"" + std::string(rounded(to) == Shift{} ? "home" : "away") + "\" d=\"M" +
+           place(from[1]) + " " + place(from[0]) + "L" + place(to[1]) + " " + place(to[0]) +
+           "\"/><circle r=\"1.6\" cx=\"" + place(to[1]) + "\" cy=\"" + place(to[0]) + "\" class=\"" +
+           (rounded(to) == Shift{} ? "home" : "away") + "\"/>";
+  }
+  return svg + "</svg>" + (step > 1 ? "<br>every " + std::to_string(step) + "th channel" : "");
+}
+
+// The picture, bright where the network sees, with a frame around all that it can.
+Image seen(const Image& picture, const Reach& reach) {
+  Image image = picture;
+  double most = 0;
+  for (double share : reach.shares) most = std::max(most, share);
+  const int cy = image.height / 2, cx = image.width / 2;
+  const int top = cy - reach.farthest[0], bottom = cy + reach.farthest[1], left = cx - reach.farthest[2],
+            right = cx + reach.farthest[3];
+  for (int y = 0; y < image.height; ++y) {
+    for (int x = 0; x < image.width; ++x) {
+      const int dy = y - cy, dx = x - cx;
+      const bool within = std::max(std::abs(dy), std::abs(dx)) <= reach.radius;
+      const double light = 0.22 + 0.78 * (within ? std::pow(reach.at(dy, dx) / most, 0.3) : 0);
+      uint8_t* const p = &image.pixels[(static_cast<size_t>(y) * image.width + x) * 3];
+      for (int c = 0; c < 3; ++c) p[c] = static_cast<uint8_t>(std::lround(p[c] * light));
+      const bool frame = ((y == top || y == bottom) && x >= left && x <= right) ||
+                         ((x == left || x == right) && y >= top && y <= bottom);
+      if (frame) p[0] = 255, p[1] = 190, p[2] = 0;
+    }
+  }
+  return image;
+}
+
+std::string reach_section(const Atlas& atlas, const std::map<std::string, Moves>& moves) {
+  const Reach reach = reach_of(atlas.arch, moves, atlas.size), still = reach_of(atlas.arch, {}, atlas.size);
+  auto span = [](const Reach& r) {
+    return std::to_string(r.farthest[0] + r.farthest[1] + 1) + " &times; " +
+           std::to_string(r.farthest[2] + r.farthest[3] + 1) + " px";
+  };
+  std::string html = "<h2>How far the stack can see</h2>\n<p>A pixel in the middle of the last map can see " +
+                     span(reach) + " of the input of " + std::to_string(atlas.size) + " &times; " +
+                     std::to_string(atlas.size) + " px (" + std::to_string(reach.farthest[0]) + " up, " +
+                     std::to_string(reach.farthest[1]) + " down, " + std::to_string(reach.farthest[2]) +
+                     " left, " + std::to_string(reach.farthest[3]) +
+                     " right); without any shift it would be " + span(still) +
+                     ". Half of its weight lies within " + std::to_string(reach.half_side(0.5)) +
+                     " px of the middle, 95% within " + std::to_string(reach.half_side(0.95)) +
+                     ", if every layer mixed its channels evenly and a shortcut carried half.</p>\n";
+  if (atlas.picture) {
+    constexpr int kSide = 384;
+    const bool framed = *std::max_element(reach.farthest.begin(), reach.farthest.end()) < atlas.size / 2;
+    html += "<div class=\"row\"><figure class=\"wide\">" +
+            picture(*atlas.picture, kSide, "a picture of the set") +
+            "<figcaption>A picture, as the network is given it</figcaption></figure><figure class=\"wide\">" +
+            picture(seen(*atlas.picture, reach), kSide, "what the middle of the last map sees of it") +
+            "<figcaption>What the middle of the last map sees of it" +
+            (framed ? "; the frame is all that it can" : "") + "</figcaption></figure></div>\n";
+  }
+  return html;
+}
+
+std::string depth_section(const Atlas& atlas) {
+  Chart sparsity, length;
+  sparsity.title = "Channels that stay, by depth", sparsity.y_label = "share unshifted";
+  length.title = "How far the others look, by depth", length.y_label = "mean distance, input px";
+  sparsity.x_label = length.x_label = "shift layer";
+  sparsity.y_min = 0, sparsity.y_max = 1, length.y_min = 0;
+  Line now, start, distance;
+  now.name = "now", start.name = "at the start", start.dashed = true, start.colour = 1, distance.name = "now";
+  const std::map<std::string, int> jumps = jumps_of(atlas.arch);
+  for (size_t k = 0; k < atlas.layers.size(); ++k) {
+    const AtlasLayer& layer = atlas.layers[k];
+    const auto at = static_cast<double>(k + 1);
+    now.x.push_back(at), now.y.push_back(still_share(layer.now));
+    if (!layer.start.empty()) start.x.push_back(at), start.y.push_back(still_share(layer.start));
+    double sum = 0, moved = 0;
+    for (const auto& move : layer.now) {
+      const auto [dy, dx] = rounded(move);
+      if (dy != 0 || dx != 0) sum += std::hypot(dy, dx), ++moved;
+    }
+    const auto jump = jumps.find(layer.name.substr(0, layer.name.rfind('.')));
+    distance.x.push_back(at);
+    distance.y.push_back(moved > 0 ? sum / moved * (jump == jumps.end() ? 1 : jump->second) : std::nan(""));
+  }
+  sparsity.lines.push_back(now);
+  if (!start.x.empty()) sparsity.lines.push_back(start);
+  length.lines.push_back(distance);
+  return "<h2>By depth</h2>\n<div class=\"charts\">" + chart(sparsity) + chart(length) + "</div>\n";
+}
+
+std::string layer_cards(const Atlas& atlas) {
+  std::string html =
+      "<h2>Layer by layer</h2>\n<p>Channels by displacement: a cell above the middle looks up (dy below 0), "
+      "one to its "
+      "right looks right. The middle counts those that stay.</p>\n<div class=\"row\">\n";
+  for (const AtlasLayer& layer : atlas.layers) {
+    const int reach = std::clamp(farthest(layer.now), 1, kMostReach);
+    html += "<figure class=\"layer\"><b>" + escape(layer.name) + "</b>" + grid(layer.now, reach) +
+            "<figcaption>" + std::to_string(layer.now.size()) + " channels, " +
+            percent(still_share(layer.now)) + " stay<br>map " + std::to_string(layer.height) + " &times; " +
+            std::to_string(layer.width);
+    if (layer.microseconds >= 0) {
+      const double cost = layer.microseconds - layer.still_microseconds;
+      html += "<br>its shifts: " + number(cost, 1) + " of " + number(layer.microseconds, 1) + " &micro;s";
+    }
+    html += "</figcaption></figure>\n";
+  }
+  return html + "</div>\n";
+}
+
+std::string movement(const Atlas& atlas) {
+  const bool known =
+      std::any_of(atlas.layers.begin(), atlas.layers.end(), [](const auto& l) { return !l.start.empty(); });
+  if (!known) return "";
+  std::string html =
+      "<h2>How they moved</h2>\n<p>From where a channel's displacement began to where it ended (the dot). "
+      "<span class=\"home\">Those that came home</span>, and <span class=\"away\">those that still look "
+      "away</span>.</p>\n"
+      "<div class=\"row\">\n";
+  for (const AtlasLayer& layer : atlas.layers) {
+    if (layer.start.empty()) continue;
+    const int reach = std::clamp(std::max(farthest(layer.now), farthest(layer.start)), 1, kMostReach);
+    int64_t other = 0, home = 0, out = 0;
+    for (size_t c = 0; c < layer.now.size(); ++c) {
+      const Shift from = rounded(layer.start[c]), to = rounded(layer.now[c]);
+      home += from != Shift{} && to == Shift{}, out += from == Shift{} && to != Shift{};
+      other += from != Shift{} && to != Shift{} && from != to;
+    }
+    html += "<figure class=\"layer\"><b>" + escape(layer.name) + "</b>" + arrows(layer, reach) +
+            "<figcaption>" + std::to_string(other) + " to another pixel, " + std::to_string(home) +
+            " came home, " + std::to_string(out) + " left it</figcaption></figure>\n";
+  }
+  return html + "</div>\n";
+}
+
+std::string summary(const Atlas& atlas, const Moves& all) {
+  std::string html = "<p>" + escape(atlas.arch.name) + ", " + escape(atlas.arch.shift) + ", " +
+                     std::to_string(atlas.size) + " px: " + std::to_string(all.size()) + " channels in " +
+                     std::to_string(atlas.layers.size()) + " shift layers, of which <b>" +
+                     percent(still_share(all)) + " stay where they are</b>.</p>\n";
+  const int reach = std::clamp(farthest(all), 1, kMostReach);
+  html += "<div class=\"row\"><figure class=\"layer\"><b>All layers now</b>" + grid(all, reach) + "</figure>";
+  Moves start;
+  for (const AtlasLayer& layer : atlas.layers)
+    start.insert(start.end(), layer.start.begin(), layer.start.end());
+  if (!start.empty())
+    html += "<figure class=\"layer\"><b>At the start</b>" +
+            grid(start, std::clamp(farthest(start), 1, kMostReach)) + "</figure>";
+  return html + "</div>\n";
+}
+
+}  // namespace
+
+std::string atlas_page(const Atlas& atlas) {
+  std::map<std::string, Moves> moves;
+  Moves all;
+  for (const AtlasLayer& layer : atlas.layers) {
+    moves[layer.name] = layer.now;
+    all.insert(all.end(), layer.now.begin(), layer.now.end());
+  }
+  return page("Shift atlas: " + atlas.name, summary(atlas, all) + depth_section(atlas) +
+                                                reach_section(atlas, moves) + layer_cards(atlas) +
+                                                movement(atlas) + charts_script());
+}
+
+}  // namespace fewshift::html

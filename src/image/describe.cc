@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "image/describe.h"
+
+#include <cstdint>
+
+#include "image/jpeg_header.h"
+
+namespace fewshift {
+namespace {
+
+// From the header chunk, which is the first; transparency of a palette or a single colour is a chunk of its
+// own, before the pixels.
+PictureKind describe_png(std::string_view bytes) {
+  constexpr size_t kDepth = 24, kColour = 25;
+  if (bytes.size() <= kColour) return {"PNG", ""};
+  const int colour = static_cast<uint8_t>(bytes[kColour]);
+  std::string mode = colour == 3 ? "palette" : (colour & 2) != 0 ? "RGB" : "grey";
+  const std::string_view before = bytes.substr(0, bytes.find("IDAT"));
+  if ((colour & 4) != 0 || before.find("tRNS") != std::string_view::npos) mode += " + alpha";
+  if (bytes[kDepth] == 16) mode += " 16 bits";
+  return {"PNG", mode};
+}
+
+}  // namespace
+
+PictureKind describe_picture(std::string_view bytes, const std::string& where) {
+  if (bytes.substr(0, 4) == "\x89PNG") return describe_png(bytes);
+  const int components = read_jpeg_header(bytes, where).components;
+  return {"JPEG", components == 1 ? "grey" : components == 3 ? "RGB" : "CMYK"};
+}
+
+}  // namespace fewshift
