@@ -67,7 +67,8 @@ void measure(const graph::Graph& graph, html::Atlas& atlas) {
 
 }  // namespace
 
-html::Atlas atlas_of_onnx(const std::string& path) {
+html::Atlas atlas_of_onnx(const InspectOptions& o) {
+  const std::string& path = o.path;
   const graph::Graph graph = graph::read_onnx(path);
   const auto found = graph.metadata.find("displacements");
   const auto displacements =
@@ -102,6 +103,7 @@ html::Atlas atlas_of_onnx(const std::string& path) {
     atlas.layers.push_back(std::move(one));
   }
   measure(graph, atlas);
+  atlas.picture = atlas_picture(o, info.preprocess);
   return atlas;
 }
 

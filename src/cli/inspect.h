@@ -18,7 +18,7 @@ int inspect_run(const InspectOptions& options);
 
 // The shift atlas of MODEL.onnx, its shifts' cost measured on the engine. Throws Error, naming the file,
 // where it is no network of ours.
-html::Atlas atlas_of_onnx(const std::string& path);
+html::Atlas atlas_of_onnx(const InspectOptions& options);
 
 // --picture, as the network sees it; nothing if none was named.
 std::optional<Image> atlas_picture(const InspectOptions& options, const Preprocess& preprocess);

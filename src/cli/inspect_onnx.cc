@@ -51,10 +51,7 @@ std::vector<Layer> layers_of(const graph::Graph& g) {
 int inspect_onnx(const InspectOptions& o) {
   const std::string& path = o.path;
   if (!o.html.empty()) {
-    html::Atlas atlas = atlas_of_onnx(path);
-    const ModelInfo info = info_from_metadata(graph::read_onnx(path).metadata, path);
-    atlas.picture = atlas_picture(o, info.preprocess);
-    write_atlas(o, atlas);
+    write_atlas(o, atlas_of_onnx(o));
     if (!o.as_json) return kDone;
   }
   graph::Graph g = graph::read_onnx(path);

@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
@@ -13,6 +12,7 @@
 #include "core/error.h"
 #include "core/json_text.h"
 #include "image/decode.h"
+#include "model/predictions.h"
 
 namespace fewshift::cli {
 namespace {
@@ -57,12 +57,9 @@ std::vector<Scored> classify(const TrainedClassifier& model, const Image& image,
   std::vector<float> picture(size_t(size) * size * 3), logits(model.info.class_names.size());
   preprocess(image, model.info.preprocess, picture.data());
   model.logits(picture.data(), 1, logits.data());
-  const double most = *std::max_element(logits.begin(), logits.end());
-  double total = 0;
-  for (float value : logits) total += std::exp((value - most) / temperature);
+  const auto shares = probabilities(logits.data(), static_cast<int64_t>(logits.size()), temperature);
   std::vector<Scored> scores;
-  for (size_t c = 0; c < logits.size(); ++c)
-    scores.push_back({model.info.class_names[c], std::exp((logits[c] - most) / temperature) / total});
+  for (size_t c = 0; c < logits.size(); ++c) scores.push_back({model.info.class_names[c], shares[c]});
   std::stable_sort(scores.begin(), scores.end(),
                    [](const Scored& a, const Scored& b) { return a.score > b.score; });
   scores.resize(std::min<size_t>(top, scores.size()));

@@ -105,4 +105,11 @@ void write_file_atomic(const std::filesystem::path& path, std::string_view bytes
   if (folder.fd >= 0) ::fsync(folder.fd);
 }
 
+void append_file(const std::filesystem::path& path, std::string_view bytes, bool sync) {
+  Descriptor file{::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644)};
+  if (file.fd < 0) fail(path, "cannot write", errno);
+  write_all(file.fd, path, bytes);
+  if (sync && ::fsync(file.fd) != 0) fail(path, "cannot write", errno);
+}
+
 }  // namespace fewshift

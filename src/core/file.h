@@ -23,4 +23,8 @@ AlignedBytes read_bytes(const std::filesystem::path& path);
 // a device or a pipe it writes directly. Throws Error (kIo).
 void write_file_atomic(const std::filesystem::path& path, std::string_view bytes);
 
+// Puts `bytes` behind what `path` holds, or makes it; with `sync` all of it is on disk afterwards. Throws
+// Error (kIo).
+void append_file(const std::filesystem::path& path, std::string_view bytes, bool sync = false);
+
 }  // namespace fewshift

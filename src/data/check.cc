@@ -14,9 +14,8 @@
 #include "data/image_folder.h"
 #include "data/near_duplicates.h"
 #include "data/open.h"
-#include "data/tar_shards.h"
+#include "image/colour_mode.h"
 #include "image/decode.h"
-#include "image/describe.h"
 
 namespace fewshift {
 namespace {
@@ -30,10 +29,6 @@ struct Item {
   CheckedPicture picture;
   Open open;
 };
-
-bool is_hidden(const fs::path& path) {
-  return path.filename().string().starts_with('.');
-}
 
 void pass_over(const std::string& what, const fs::path& file, DataCheck& check) {
   auto found = std::find_if(check.passed_over.begin(), check.passed_over.end(),
@@ -82,7 +77,7 @@ void list_class(const fs::path& folder, const std::string& part, DataCheck& chec
           {{part, folder.filename().string(), file.string(), 0, 0, ""}, [file](std::string& mode) {
              const std::string bytes = read_file(file);
              auto image = std::make_shared<const Image>(decode_image(bytes, file.string()));
-             mode = describe_picture(bytes, file.string()).mode;
+             mode = colour_mode(bytes, file.string());
              return image;
            }});
       continue;
@@ -120,8 +115,8 @@ std::vector<Item> list_binaries(const fs::path& root, DataCheck& check) {
       items.push_back({{kParts[k], data.class_names[sets[k]->label(i)], sets[k]->name(i), 0, 0, ""},
                        [set = sets[k], i](std::string& mode) {
                          auto image = set->image(i);
-                         if (const auto* shards = dynamic_cast<const TarShards*>(set.get()))
-                           mode = describe_picture(shards->bytes(i), set->name(i)).mode;
+                         const std::string bytes = set->file(i);
+                         if (!bytes.empty()) mode = colour_mode(bytes, set->name(i));
                          return image;
                        }});
   }

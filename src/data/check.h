@@ -21,7 +21,7 @@ struct CheckOptions {
 struct CheckedPicture {
   std::string part, folder, name;  // train, val or test; the class; a path, or file#number
   int width = 0, height = 0;       // px, upright
-  std::string mode;                // PictureKind's; empty where the format has but one
+  std::string mode;                // colour_mode's; empty where the format has but one
 };
 
 struct DataCheck {

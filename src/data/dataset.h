@@ -21,6 +21,8 @@ class Dataset {
   virtual std::string name(size_t index) const = 0;
   // The picture, decoded. Throws Error where the file is broken or gone.
   virtual std::shared_ptr<const Image> image(size_t index) const = 0;
+  // The bytes of its file; none where it is in none of its own. Throws Error likewise.
+  virtual std::string file(size_t) const { return {}; }
   // Pictures that lie behind one another and are best read in order, [first, last + 1) each, together all of
   // them; none where any order is as good.
   virtual std::vector<std::pair<size_t, size_t>> runs() const { return {}; }

@@ -5,16 +5,13 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/file.h"
 #include "image/decode.h"
 
 namespace fewshift {
 namespace {
 
 namespace fs = std::filesystem;
-
-bool is_hidden(const fs::path& path) {
-  return path.filename().string().starts_with('.');
-}
 
 // Runs `list`, with the system's refusals as Error.
 template <class List>
@@ -47,6 +44,14 @@ std::vector<std::string> list_pictures(const fs::path& root, const std::string& 
 
 std::shared_ptr<const Image> ImageFolder::image(size_t index) const {
   return std::make_shared<const Image>(load_image(name(index), min_side_));
+}
+
+std::string ImageFolder::file(size_t index) const {
+  return read_file(name(index));
+}
+
+bool is_hidden(const fs::path& path) {
+  return path.filename().string().starts_with('.');
 }
 
 std::vector<std::string> list_classes(const fs::path& root) {

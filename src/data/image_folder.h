@@ -20,12 +20,16 @@ class ImageFolder : public Dataset {
   int label(size_t index) const override { return pictures_[index].second; }
   std::string name(size_t index) const override { return (root_ / pictures_[index].first).string(); }
   std::shared_ptr<const Image> image(size_t index) const override;
+  std::string file(size_t index) const override;
 
  private:
   std::filesystem::path root_;
   std::vector<std::pair<std::string, int>> pictures_;
   int min_side_;
 };
+
+// Whether its name begins with a dot.
+bool is_hidden(const std::filesystem::path& path);
 
 // The class folders in `root`, in byte order; none where there is no such folder. Hidden ones are passed
 // over.

@@ -1,16 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/pack.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <numeric>
-#include <optional>
 #include <set>
-#include <utility>
 
 #include "core/error.h"
 #include "core/file.h"
@@ -33,40 +27,6 @@ std::string key_of(const fs::path& picture, const fs::path& part, std::set<std::
   for (int k = 2; !taken.insert(key).second; ++k) key = base + "_" + std::to_string(k);
   return key;
 }
-
-class Shard {
- public:
-  explicit Shard(fs::path path) : path_(std::move(path)), file_(std::fopen(path_.c_str(), "wbx")) {
-    if (!file_) fail();
-  }
-  ~Shard() {
-    if (file_) std::fclose(file_);
-  }
-  Shard(const Shard&) = delete;
-  Shard& operator=(const Shard&) = delete;
-  uint64_t size() const { return size_; }
-  // Both return how many bytes they wrote.
-  uint64_t add(const std::string& bytes) {
-    if (std::fwrite(bytes.data(), 1, bytes.size(), file_) != bytes.size()) fail();
-    size_ += bytes.size();
-    return bytes.size();
-  }
-  uint64_t close() {
-    const uint64_t end = add(tar_end());
-    std::FILE* const file = std::exchange(file_, nullptr);
-    const bool synced = std::fflush(file) == 0 && ::fsync(fileno(file)) == 0;
-    if (std::fclose(file) != 0 || !synced) fail();
-    return end;
-  }
-
- private:
-  [[noreturn]] void fail() const {
-    throw Error(ErrorCode::kIo, path_.string(), std::string("cannot write: ") + std::strerror(errno));
-  }
-  fs::path path_;
-  std::FILE* file_;
-  uint64_t size_ = 0;
-};
 
 }  // namespace
 
@@ -104,26 +64,31 @@ Packed pack_data(const fs::path& folder, const fs::path& out, const PackOptions&
       Random random{options.seed, 0x7061636B};  // "pack"
       shuffle(order, random);
       std::set<std::string> taken;
-      std::optional<Shard> shard;
+      fs::path shard;
+      uint64_t size = 0;
       int number = 0;
-      for (size_t index : order) {
-        if (!shard) {
+      auto add = [&](const std::string& bytes, bool last) {
+        append_file(shard, bytes, last);
+        size += bytes.size(), packed.bytes += bytes.size();
+      };
+      for (size_t k = 0; k < order.size(); ++k) {
+        if (size == 0) {
           char name[64];
           std::snprintf(name, sizeof name, "%s-%06d.tar", part.name, number++);
-          shard.emplace(partial / name);
+          shard = partial / name;
           ++packed.shards;
         }
-        const fs::path picture = part.set->name(index);
+        const fs::path picture = part.set->name(order[k]);
         const std::string key = key_of(picture, folder / part.name, taken);
-        packed.bytes += shard->add(tar_member(key + extension_of(picture), read_file(picture)));
-        packed.bytes += shard->add(tar_member(key + ".cls", std::to_string(part.set->label(index))));
+        add(tar_member(key + extension_of(picture), part.set->file(order[k])) +
+                tar_member(key + ".cls", std::to_string(part.set->label(order[k]))),
+            false);
         ++packed.pictures;
         on_progress(++done, all);
-        if (shard->size() < options.shard_bytes) continue;
-        packed.bytes += shard->close();
-        shard.reset();
+        if (size < options.shard_bytes && k + 1 < order.size()) continue;
+        add(tar_end(), true);
+        size = 0;
       }
-      if (shard) packed.bytes += shard->close();
     }
     fs::rename(partial, out);
     return packed;

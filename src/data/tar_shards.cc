@@ -78,13 +78,13 @@ std::string TarShards::name(size_t index) const {
   return files_[sample.file].string() + ":" + sample.picture.name;
 }
 
-std::string TarShards::bytes(size_t index) const {
+std::string TarShards::file(size_t index) const {
   const Sample& sample = samples_[index];
   return read_range(files_[sample.file], sample.picture.offset, sample.picture.size);
 }
 
 std::shared_ptr<const Image> TarShards::image(size_t index) const {
-  return std::make_shared<const Image>(decode_image(bytes(index), name(index), min_side_));
+  return std::make_shared<const Image>(decode_image(file(index), name(index), min_side_));
 }
 
 int TarShards::classes() const {

@@ -26,8 +26,8 @@ class TarShards : public Dataset {
   std::string name(size_t index) const override;  // FILE:MEMBER
   std::shared_ptr<const Image> image(size_t index) const override;
   std::vector<std::pair<size_t, size_t>> runs() const override { return runs_; }
-  std::string bytes(size_t index) const;  // the picture's file
-  int classes() const;                    // the largest label and 1
+  std::string file(size_t index) const override;
+  int classes() const;  // the largest label and 1
 
  private:
   struct Sample {

@@ -17,15 +17,6 @@ using Histogram = std::map<Shift, int64_t>;
 constexpr int kMostReach = 4;        // px of a grid; what lies farther is counted at its side
 constexpr size_t kMostArrows = 300;  // of a layer
 
-std::string number(double value, int digits) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.*f", digits, value);
-  return text;
-}
-std::string percent(double share) {
-  return number(100 * share, 1) + "%";
-}
-
 Shift rounded(const std::array<double, 2>& move) {
   return {static_cast<int>(std::nearbyint(move[0])), static_cast<int>(std::nearbyint(move[1]))};
 }
@@ -71,7 +62,7 @@ std::string grid(const Moves& moves, int reach) {
       const std::string x = std::to_string((dx + reach) * kCell), y = std::to_string((dy + reach) * kCell);
       svg += "<rect x=\"" + x + "\" y=\"" + y + "\" width=\"" + std::to_string(kCell - 1) + "\" height=\"" +
              std::to_string(kCell - 1) + "\" class=\"" + (middle ? "middle" : "cell") +
-             "\" style=\"--v:" + number(depth, 3) + "\"><title>dy " + std::to_string(dy) + ", dx " +
+             "\" style=\"--v:" + fixed(depth, 3) + "\"><title>dy " + std::to_string(dy) + ", dx " +
              std::to_string(dx) + ": " + std::to_string(count) + "</title></rect>";
       if (count > 0)
         svg += "<text x=\"" + std::to_string((dx + reach) * kCell + kCell / 2) + "\" y=\"" +
@@ -89,13 +80,13 @@ std::string arrows(const AtlasLayer& layer, int reach) {
   constexpr double kCell = 22;
   const double side = (2 * reach + 1) * kCell;
   auto place = [&](double v) {
-    return number((std::clamp(v, -reach - 0.45, reach + 0.45) + reach + 0.5) * kCell, 1);
+    return fixed((std::clamp(v, -reach - 0.45, reach + 0.45) + reach + 0.5) * kCell, 1);
   };
-  const std::string box = number(side, 0);
+  const std::string box = fixed(side, 0);
   std::string svg = "<svg class=\"grid\" viewBox=\"0 0 " + box + " " + box + "\" width=\"" + box +
                     "\" height=\"" + box + "\" role=\"img\" aria-label=\"where channels began and ended\">";
   for (int k = 0; k <= 2 * reach + 1; ++k) {
-    const std::string at = number(k * kCell, 0);
+    const std::string at = fixed(k * kCell, 0);
     svg += "<path class=\"line\" d=\"M" + at + " 0V" + box + "M0 " + at + "H" + box + "\"/>";
   }
   const size_t step = std::max<size_t>(1, (layer.now.size() + kMostArrows - 1) / kMostArrows);
@@ -198,11 +189,11 @@ std::string layer_cards(const Atlas& atlas) {
     const int reach = std::clamp(farthest(layer.now), 1, kMostReach);
     html += "<figure class=\"layer\"><b>" + escape(layer.name) + "</b>" + grid(layer.now, reach) +
             "<figcaption>" + std::to_string(layer.now.size()) + " channels, " +
-            percent(still_share(layer.now)) + " stay<br>map " + std::to_string(layer.height) + " &times; " +
-            std::to_string(layer.width);
+            percent(still_share(layer.now), 1) + " stay<br>map " + std::to_string(layer.height) +
+            " &times; " + std::to_string(layer.width);
     if (layer.microseconds >= 0) {
       const double cost = layer.microseconds - layer.still_microseconds;
-      html += "<br>its shifts: " + number(cost, 1) + " of " + number(layer.microseconds, 1) + " &micro;s";
+      html += "<br>its shifts: " + fixed(cost, 1) + " of " + fixed(layer.microseconds, 1) + " &micro;s";
     }
     html += "</figcaption></figure>\n";
   }
@@ -238,7 +229,7 @@ std::string summary(const Atlas& atlas, const Moves& all) {
   std::string html = "<p>" + escape(atlas.arch.name) + ", " + escape(atlas.arch.shift) + ", " +
                      std::to_string(atlas.size) + " px: " + std::to_string(all.size()) + " channels in " +
                      std::to_string(atlas.layers.size()) + " shift layers, of which <b>" +
-                     percent(still_share(all)) + " stay where they are</b>.</p>\n";
+                     percent(still_share(all), 1) + " stay where they are</b>.</p>\n";
   const int reach = std::clamp(farthest(all), 1, kMostReach);
   html += "<div class=\"row\"><figure class=\"layer\"><b>All layers now</b>" + grid(all, reach) + "</figure>";
   Moves start;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdio>
 
 #include "image/encode.h"
 #include "image/resize.h"
@@ -136,14 +137,24 @@ std::string escape(const std::string& text) {
   return out;
 }
 
+std::string fixed(double value, int digits) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.*f", digits, value);
+  return text;
+}
+std::string percent(double share, int digits) {
+  return fixed(100 * share, digits) + "%";
+}
+
 std::string picture(const Image& image, int side, const std::string& alt) {
   const int longest = std::max(image.width, image.height);
-  Image small = image;
+  Image smaller;
   if (longest > side) {
     const double scale = static_cast<double>(side) / longest;
-    small = resize(image, std::max(1, static_cast<int>(image.width * scale)),
-                   std::max(1, static_cast<int>(image.height * scale)));
+    smaller = resize(image, std::max(1, static_cast<int>(image.width * scale)),
+                     std::max(1, static_cast<int>(image.height * scale)));
   }
+  const Image& small = longest > side ? smaller : image;
   const int times = std::max(1, side / longest);
   constexpr int kQuality = 85;
   return "<img" + std::string(times > 1 ? " class=\"small\"" : "") + " width=\"" +

@@ -10,6 +10,10 @@ namespace fewshift::html {
 // Text for between tags and in quotes; bytes that are not UTF-8 become U+FFFD.
 std::string escape(const std::string& text);
 
+// "0.250" and "25.00%".
+std::string fixed(double value, int digits);
+std::string percent(double share, int digits = 2);
+
 // <img> of a picture, scaled so that neither side is over `side` px, never enlarged; small ones (icons, 32
 // px) are shown enlarged by whole factors instead. `alt` is escaped here.
 std::string picture(const Image& image, int side, const std::string& alt);

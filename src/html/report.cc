@@ -18,28 +18,12 @@ using nlohmann::json;
 constexpr int64_t kMostMatrix = 40;  // classes that a matrix on a page can have
 constexpr size_t kPictures = 16, kPairs = 12;
 
-std::string percent(double share) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.2f%%", 100 * share);
-  return text;
-}
-std::string fixed(double value, int digits) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.*f", digits, value);
-  return text;
-}
 std::string heading(const std::string& title) {
   return "<h2>" + escape(title) + "</h2>\n";
 }
 std::string region(const std::string& name, const std::string& table) {
   return "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"" + escape(name) + "\">" + table +
          "</div>\n";
-}
-
-double top1(const Predictions& p) {
-  int64_t right = 0;
-  for (int64_t n = 0; n < p.size(); ++n) right += predicted(p, n) == p.labels[n];
-  return p.size() > 0 ? static_cast<double>(right) / static_cast<double>(p.size()) : 0;
 }
 
 std::string summary(const std::vector<ReportedRun>& runs) {

@@ -21,7 +21,6 @@ json run_json(const ReportedRun& run) {
   const Predictions& p = run.predictions;
   const std::vector<int64_t> matrix = confusion(p);
   json rows = json::array(), classes = json::array(), wrong = json::array();
-  int64_t right = 0;
   const std::vector<ClassScore> scores = class_scores(matrix, p.classes);
   for (int64_t c = 0; c < p.classes; ++c) {
     rows.push_back(
@@ -32,7 +31,6 @@ json run_json(const ReportedRun& run) {
                        {"precision", scores[c].precision},
                        {"recall", scores[c].recall},
                        {"f1", scores[c].f1}});
-    right += scores[c].right;
   }
   for (int64_t n = 0; n < p.size(); ++n) {
     const int64_t given = predicted(p, n);
@@ -53,7 +51,7 @@ json run_json(const ReportedRun& run) {
                  {"split", run.split},
                  {"pictures", p.size()},
                  {"broken", p.broken.size()},
-                 {"top1", p.size() > 0 ? static_cast<double>(right) / static_cast<double>(p.size()) : 0.0},
+                 {"top1", top1(p)},
                  {"loss", mean_loss(p)},
                  {"confusion", rows},
                  {"classes", classes},

@@ -41,19 +41,6 @@ bool has_f16c() {  // which clang 14's __builtin_cpu_supports does not know
 }
 #endif
 
-}  // namespace
-
-bool multiplies_bf16() {
-#if HWY_ARCH_X86
-  unsigned a, b, c, d;
-  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1);
-#else
-  return false;
-#endif
-}
-
-namespace {
-
 bool is_here(Isa isa) {
 #if HWY_ARCH_X86
   auto all = [](auto... has) { return (has && ...); };

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "core/cpu.h"
 #include "kernels/kernels.h"
 #include "kernels/planar-inl.h"
 
@@ -264,7 +265,7 @@ void fill_planar(Kernels& kernels) {
   kernels.planar_product = product<emulated::Pairs>;
   kernels.planar_dots = dots<emulated::Pairs>;
 #if HWY_TARGET == HWY_AVX3
-  if (multiplies_bf16()) {
+  if (has_avx512_bf16()) {
     kernels.planar_pairs = true;
     kernels.planar_product = product<native::Pairs>;
     kernels.planar_dots = dots<native::Pairs>;

@@ -21,7 +21,4 @@ namespace fewshift {
 
 enum class Isa { kAvx512, kAvx2, kSse4, kBaseline };
 
-// Whether this processor has AVX-512's products of bfloat16 pairs (AVX512-BF16).
-bool multiplies_bf16();
-
 }  // namespace fewshift

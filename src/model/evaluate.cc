@@ -25,9 +25,8 @@ void mirror(std::vector<float>& pictures, int64_t size) {
   }
 }
 
-}  // namespace
-
-void Tally::add(const float* logits, int64_t classes, int64_t label) {
+// Adds one picture's logits to the sums behind top-1, top-5 and loss.
+void add(const float* logits, int64_t classes, int64_t label, Evaluation& sums) {
   const double own = logits[label];
   int64_t before = 0;  // classes that come before the right one; of equals, the first
   double total = 0;
@@ -36,19 +35,13 @@ void Tally::add(const float* logits, int64_t classes, int64_t label) {
     before += logits[c] > own || (logits[c] == own && c < label);
     total += std::exp(logits[c] - most);
   }
-  sums_.loss += most + std::log(total) - own;
-  sums_.top1 += before < 1 && std::isfinite(own);
-  sums_.top5 += before < 5 && std::isfinite(own);
-  ++sums_.images;
+  sums.loss += most + std::log(total) - own;
+  sums.top1 += before < 1 && std::isfinite(own);
+  sums.top5 += before < 5 && std::isfinite(own);
+  ++sums.images;
 }
 
-Evaluation Tally::evaluation() const {
-  Evaluation means = sums_;
-  if (means.images == 0) return means;
-  const auto images = static_cast<double>(means.images);
-  means.top1 /= images, means.top5 /= images, means.loss /= images;
-  return means;
-}
+}  // namespace
 
 std::map<std::string, std::string> each_batch(const Logits& logits, int64_t classes,
                                               const Preprocess& preprocess,
@@ -78,15 +71,19 @@ std::map<std::string, std::string> each_batch(const Logits& logits, int64_t clas
 }
 
 Evaluation evaluate(const Logits& logits, int64_t classes, const Preprocess& preprocess,
-                    std::shared_ptr<const Dataset> dataset, const EvaluateOptions& options) {
-  Tally tally;
-  const auto broken = each_batch(logits, classes, preprocess, std::move(dataset), options,
-                                 [&](const Batch& batch, const float* scores) {
-                                   for (int64_t n = 0; n < batch.size; ++n)
-                                     tally.add(scores + n * classes, classes, batch.labels[n]);
-                                 });
-  Evaluation result = tally.evaluation();
-  result.broken = broken;
+                    std::shared_ptr<const Dataset> dataset, const EvaluateOptions& options,
+                    const std::function<void(const Batch&, const float*)>& also) {
+  Evaluation result;
+  result.broken = each_batch(logits, classes, preprocess, std::move(dataset), options,
+                             [&](const Batch& batch, const float* scores) {
+                               for (int64_t n = 0; n < batch.size; ++n)
+                                 add(scores + n * classes, classes, batch.labels[n], result);
+                               if (also) also(batch, scores);
+                             });
+  if (result.images > 0) {
+    const auto images = static_cast<double>(result.images);
+    result.top1 /= images, result.top5 /= images, result.loss /= images;
+  }
   return result;
 }
 

@@ -29,16 +29,6 @@ struct Evaluation {
   std::map<std::string, std::string> broken;  // pictures left out: name -> reason
 };
 
-// Adds pictures up.
-class Tally {
- public:
-  void add(const float* logits, int64_t classes, int64_t label);
-  Evaluation evaluation() const;  // but for what is broken
-
- private:
-  Evaluation sums_;
-};
-
 struct EvaluateOptions {
   int batch = 100;
   int workers = 2;
@@ -53,8 +43,10 @@ std::map<std::string, std::string> each_batch(const Logits& logits, int64_t clas
                                               const EvaluateOptions& options,
                                               const std::function<void(const Batch&, const float*)>& take);
 
+// `also` hears of each batch too.
 Evaluation evaluate(const Logits& logits, int64_t classes, const Preprocess& preprocess,
-                    std::shared_ptr<const Dataset> dataset, const EvaluateOptions& options);
+                    std::shared_ptr<const Dataset> dataset, const EvaluateOptions& options,
+                    const std::function<void(const Batch&, const float*)>& also = {});
 
 struct Measured {
   std::string split;  // "test", or "val" where there is no test

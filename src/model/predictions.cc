@@ -34,19 +34,27 @@ Predictions predict_all(const Logits& logits, int64_t classes, const Preprocess&
   return all;
 }
 
-std::vector<double> probabilities(const Predictions& p, int64_t picture, double temperature) {
-  const float* const logits = logits_of(p, picture);
-  const double most = *std::max_element(logits, logits + p.classes);
-  std::vector<double> shares(p.classes);
+std::vector<double> probabilities(const float* logits, int64_t classes, double temperature) {
+  const double most = *std::max_element(logits, logits + classes);
+  std::vector<double> shares(classes);
   double total = 0;
-  for (int64_t c = 0; c < p.classes; ++c) total += shares[c] = std::exp((logits[c] - most) / temperature);
+  for (int64_t c = 0; c < classes; ++c) total += shares[c] = std::exp((logits[c] - most) / temperature);
   for (double& share : shares) share /= total;
   return shares;
+}
+std::vector<double> probabilities(const Predictions& p, int64_t picture, double temperature) {
+  return probabilities(logits_of(p, picture), p.classes, temperature);
 }
 
 int64_t predicted(const Predictions& p, int64_t picture) {
   const float* const logits = logits_of(p, picture);
   return std::max_element(logits, logits + p.classes) - logits;
+}
+
+double top1(const Predictions& p) {
+  int64_t right = 0;
+  for (int64_t n = 0; n < p.size(); ++n) right += predicted(p, n) == p.labels[n];
+  return p.size() > 0 ? static_cast<double>(right) / static_cast<double>(p.size()) : 0;
 }
 
 double mean_loss(const Predictions& p, double temperature) {

@@ -23,11 +23,14 @@ struct Predictions {
 Predictions predict_all(const Logits& logits, int64_t classes, const Preprocess& preprocess,
                         std::shared_ptr<const Dataset> dataset, const EvaluateOptions& options);
 
-// Softmax of one picture's logits / temperature: [classes].
+// Softmax of logits / temperature: [classes].
+std::vector<double> probabilities(const float* logits, int64_t classes, double temperature = 1);
+// Of one picture.
 std::vector<double> probabilities(const Predictions& p, int64_t picture, double temperature = 1);
 // The class of the largest logit; of equals, the first.
 int64_t predicted(const Predictions& p, int64_t picture);
 
+double top1(const Predictions& p);  // the share given its class; 0 for no picture
 // Mean cross entropy of logits / temperature.
 double mean_loss(const Predictions& p, double temperature = 1);
 

@@ -3,12 +3,14 @@
 #pragma once
 #include <ATen/autocast_mode.h>
 
+#include "core/cpu.h"
+
 namespace fewshift {
 
 // Whether the processor has instructions for it, as far as can be told: elsewhere LibTorch emulates them.
 inline bool multiplies_bfloat16() {
 #ifdef __x86_64__
-  return __builtin_cpu_supports("avx512bf16");  // what has AMX has it too
+  return has_avx512_bf16();  // what has AMX has it too
 #else
   return true;
 #endif

@@ -26,20 +26,17 @@ Evaluation evaluate_network(Network& network, const Preprocess& preprocess,
   const int64_t classes = std::get<Classifier>(network->arch().units.back().unit).classes;
   some = {};
   some.classes = classes;
-  Tally tally;
-  const auto broken = each_batch(logits_of(network, preprocess.size), classes, preprocess, std::move(dataset),
-                                 options, [&](const Batch& batch, const float* scores) {
-                                   for (int64_t n = 0; n < batch.size; ++n, scores += classes) {
-                                     tally.add(scores, classes, batch.labels[n]);
-                                     if (batch.indices[n] % step != 0) continue;
-                                     some.pictures.push_back(batch.indices[n]);
-                                     some.labels.push_back(batch.labels[n]);
-                                     some.logits.insert(some.logits.end(), scores, scores + classes);
-                                   }
-                                 });
+  const Evaluation result =
+      evaluate(logits_of(network, preprocess.size), classes, preprocess, std::move(dataset), options,
+               [&](const Batch& batch, const float* scores) {
+                 for (int64_t n = 0; n < batch.size; ++n, scores += classes) {
+                   if (batch.indices[n] % step != 0) continue;
+                   some.pictures.push_back(batch.indices[n]);
+                   some.labels.push_back(batch.labels[n]);
+                   some.logits.insert(some.logits.end(), scores, scores + classes);
+                 }
+               });
   if (training) network->train();
-  Evaluation result = tally.evaluation();
-  result.broken = broken;
   return result;
 }
 

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/event_file.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <array>
-#include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <protozero/pbf_writer.hpp>
+#include <string_view>
 
 #include "core/error.h"
+#include "core/file.h"
 
 namespace fewshift {
 namespace {
@@ -38,14 +37,15 @@ std::array<uint32_t, 256> make_table() {
   return table;
 }
 
-}  // namespace
-
+// CRC-32C (Castagnoli), as iSCSI's.
 uint32_t crc32c(std::string_view bytes) {
   static const std::array<uint32_t, 256> table = make_table();
   uint32_t crc = ~0u;
   for (char c : bytes) crc = table[(crc ^ static_cast<uint8_t>(c)) & 0xFF] ^ crc >> 8;
   return ~crc;
 }
+
+}  // namespace
 
 EventFile::EventFile(const std::filesystem::path& folder) {
   std::error_code error;
@@ -85,19 +85,7 @@ void EventFile::append(const std::string& event) {
   put_little_endian(masked(crc32c(record)), 4, record);
   record += event;
   put_little_endian(masked(crc32c(event)), 4, record);
-  const int fd = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  const auto fail = [&](const char* action) {
-    const std::string why = std::strerror(errno);
-    if (fd >= 0) ::close(fd);
-    throw Error(ErrorCode::kIo, path_.string(), std::string(action) + ": " + why);
-  };
-  if (fd < 0) fail("cannot open");
-  for (size_t at = 0; at < record.size();) {
-    const ssize_t put = ::write(fd, record.data() + at, record.size() - at);
-    if (put < 0 && errno != EINTR) fail("cannot write");
-    if (put > 0) at += static_cast<size_t>(put);
-  }
-  ::close(fd);
+  append_file(path_, record);
 }
 
 }  // namespace fewshift

@@ -4,14 +4,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace fewshift {
-
-// CRC-32C (Castagnoli), as iSCSI's.
-uint32_t crc32c(std::string_view bytes);
 
 class EventFile {
  public:

@@ -7,9 +7,9 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 
 #include "core/error.h"
+#include "core/file.h"
 
 namespace fewshift {
 
@@ -39,11 +39,7 @@ void RunFiles::lock() const {
 }
 
 void RunFiles::append_log(const std::string& line) const {
-  std::ofstream file(log(), std::ios::app);
-  file << line << '\n';
-  file.flush();
-  if (!file)
-    throw Error(ErrorCode::kIo, log().string(), std::string("cannot write: ") + std::strerror(errno));
+  append_file(log(), line + "\n");
 }
 
 }  // namespace fewshift

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "image/describe.h"
+#include "image/colour_mode.h"
 
 #include <cstdint>
 
@@ -10,23 +10,23 @@ namespace {
 
 // From the header chunk, which is the first; transparency of a palette or a single colour is a chunk of its
 // own, before the pixels.
-PictureKind describe_png(std::string_view bytes) {
+std::string png_mode(std::string_view bytes) {
   constexpr size_t kDepth = 24, kColour = 25;
-  if (bytes.size() <= kColour) return {"PNG", ""};
+  if (bytes.size() <= kColour) return "";
   const int colour = static_cast<uint8_t>(bytes[kColour]);
   std::string mode = colour == 3 ? "palette" : (colour & 2) != 0 ? "RGB" : "grey";
   const std::string_view before = bytes.substr(0, bytes.find("IDAT"));
   if ((colour & 4) != 0 || before.find("tRNS") != std::string_view::npos) mode += " + alpha";
   if (bytes[kDepth] == 16) mode += " 16 bits";
-  return {"PNG", mode};
+  return mode;
 }
 
 }  // namespace
 
-PictureKind describe_picture(std::string_view bytes, const std::string& where) {
-  if (bytes.substr(0, 4) == "\x89PNG") return describe_png(bytes);
+std::string colour_mode(std::string_view bytes, const std::string& where) {
+  if (bytes.substr(0, 4) == "\x89PNG") return png_mode(bytes);
   const int components = read_jpeg_header(bytes, where).components;
-  return {"JPEG", components == 1 ? "grey" : components == 3 ? "RGB" : "CMYK"};
+  return components == 1 ? "grey" : components == 3 ? "RGB" : "CMYK";
 }
 
 }  // namespace fewshift
