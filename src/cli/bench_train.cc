@@ -16,6 +16,7 @@
 #include "cli/torch_threads.h"
 #include "core/error.h"
 #include "core/json_text.h"
+#include "core/memory.h"
 #include "core/peak.h"
 #include "nn/autocast.h"
 #include "nn/conv_norm.h"
@@ -120,6 +121,7 @@ struct Row {
 
 int bench_train(const BenchOptions& o) {
   const int batch = o.batch > 0 ? o.batch : 64, steps = o.steps > 0 ? o.steps : 15;
+  use_huge_pages();
   set_threads(o.threads);
   set_fused(o.fused == "on");
   set_hidden(o.hidden);

@@ -1,6 +1,5 @@
 // The command line: a table of commands, and the one place where errors become text and exit codes.
 // SPDX-License-Identifier: Apache-2.0
-#include <malloc.h>
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
@@ -12,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/program.h"
 #include "core/error.h"
+#include "core/memory.h"
 
 #ifdef FEWSHIFT_TRAIN
 #include <c10/util/Exception.h>
@@ -107,10 +107,7 @@ const std::string& program_name() {
 
 int program(int argc, char** argv) {
   if (argc > 0) g_name = std::filesystem::path(argv[0]).filename().string();
-  // Activations are tens of megabytes and come and go at every step: keep them, rather than ask the system
-  // for fresh, unmapped pages each time.
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, 2'000'000'000);
+  keep_freed_memory();
 
   CLI::App app("fewshift: convolutional networks that see with a few learned shifts", "fewshift");
   app.footer(kFooter);

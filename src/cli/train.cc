@@ -11,6 +11,7 @@
 #include "cli/progress.h"
 #include "cli/tensorboard.h"
 #include "core/error.h"
+#include "core/memory.h"
 #include "train/recipe.h"
 #include "train/trainer.h"
 
@@ -106,6 +107,7 @@ int run(const Options& o) {
   std::optional<TensorBoard> board;
   if (!o.tensorboard.empty()) board.emplace(o.tensorboard, progress);
   TrainObserver& observer = board ? static_cast<TrainObserver&>(*board) : progress;
+  use_huge_pages();
   const TrainResult result = train(recipe, o.out, o.resume, observer, g_stop);
   if (result.interrupted) return kInterrupted;
   std::fprintf(stderr, "done: %s", o.out.c_str());

@@ -32,6 +32,9 @@ struct Kernels {
   void (*planar_taps)(PlanarTaps&) = nullptr;                    // 0, 4, 6 or 9 taps
   void (*planar_sample)(const PlanarSample&) = nullptr;          // 1 to 9 taps
   void (*planar_round)(float* values, int64_t count) = nullptr;  // nearest_bf16; a multiple of `lanes`
+  // Vectors of bfloat16s two in one, the first in the lower half of every 32 bits, for PlanarDots::a; an odd
+  // one alone.
+  void (*planar_pair)(const float* from, int64_t vectors, float* to) = nullptr;
   void (*planar_keep)(const PlanarCopy&) = nullptr;
   void (*planar_restore)(const PlanarCopy&) = nullptr;
 };

@@ -23,7 +23,7 @@ constexpr int64_t kTogetherFloats = 3072;  // of a product's inputs, which stay 
 using Ending = PlanarProduct::Ending;
 
 // Where the sums of a tile of a product start.
-template <int kVectors, Ending kEnding>
+template <int kVectors, Ending kEnding, bool kHalves>
 HWY_INLINE void begin_tile(const PlanarProduct& a, int64_t o, int64_t v, Vector (&sums)[kHeight][kVectors]) {
   const D d;
   if (kEnding == Ending::kStore && a.adds) {
@@ -31,7 +31,7 @@ HWY_INLINE void begin_tile(const PlanarProduct& a, int64_t o, int64_t v, Vector 
 #pragma GCC unroll 16
     for (int i = 0; i < kHeight; ++i, row = held(row + a.y_plane)) {
 #pragma GCC unroll 16
-      for (int j = 0; j < kVectors; ++j) sums[i][j] = hn::LoadU(d, row + a.y_vectors[v + j]);
+      for (int j = 0; j < kVectors; ++j) sums[i][j] = load<kHalves>(row + a.y_vectors[v + j], a.y_half);
     }
   } else {
 #pragma GCC unroll 16
@@ -44,7 +44,7 @@ HWY_INLINE void begin_tile(const PlanarProduct& a, int64_t o, int64_t v, Vector 
 }
 
 // And where they go.
-template <int kVectors, Ending kEnding>
+template <int kVectors, Ending kEnding, bool kHalves>
 HWY_INLINE void end_tile(const PlanarProduct& a, int64_t o, int64_t v, Vector (&sums)[kHeight][kVectors]) {
   const D d;
   const Vector zero = hn::Zero(d);
@@ -70,10 +70,10 @@ HWY_INLINE void end_tile(const PlanarProduct& a, int64_t o, int64_t v, Vector (&
       }
       if (rounds) sum = rounded(sum);
       if constexpr (kEnding == Ending::kMask) {
-        sum = hn::IfThenElseZero(hn::Gt(hn::LoadU(d, gate + gate_at[j]), zero), sum);
+        sum = hn::IfThenElseZero(hn::Gt(load<kHalves>(gate + gate_at[j], a.y_half), zero), sum);
         total = hn::Add(total, sum);
       }
-      hn::StoreU(sum, d, row + at[j]);
+      store<kHalves>(sum, row + at[j], a.y_half);
     }
     if constexpr (kEnding == Ending::kMask) {
       float* const all = a.sums + (o + i) * kLanes;
@@ -121,21 +121,22 @@ HWY_INLINE void end_dots(const PlanarDots& a, int64_t i0, int64_t j0, Vector (&s
 }
 
 struct Singles {
-  template <int kVectors, Ending kEnding>
+  template <int kVectors, Ending kEnding, bool kHalvesX, bool kHalvesY>
   static HWY_INLINE void product_tile(const PlanarProduct& a, int64_t o, int64_t v) {
     const D d;
     Vector sums[kHeight][kVectors];
     const float* x[kVectors];
 #pragma GCC unroll 16
     for (int j = 0; j < kVectors; ++j) x[j] = held(a.x + a.x_vectors[v + j]);
-    begin_tile<kVectors, kEnding>(a, o, v, sums);
+    begin_tile<kVectors, kEnding, kHalvesY>(a, o, v, sums);
     const float* weights = a.weights + o * a.inputs;
+    const int64_t half = a.x_half;
 #pragma GCC unroll 4
     for (int64_t k = 0; k < a.inputs; ++k, weights += kHeight) {
       const int64_t offset = a.x_offsets[k];
       Vector in[kVectors];
 #pragma GCC unroll 16
-      for (int j = 0; j < kVectors; ++j) in[j] = hn::LoadU(d, x[j] + offset);
+      for (int j = 0; j < kVectors; ++j) in[j] = load<kHalvesX>(x[j] + offset, half);
 #pragma GCC unroll 16
       for (int i = 0; i < kHeight; ++i) {
         const Vector w = hn::Set(d, weights[i]);
@@ -143,10 +144,10 @@ struct Singles {
         for (int j = 0; j < kVectors; ++j) sums[i][j] = hn::MulAdd(w, in[j], sums[i][j]);
       }
     }
-    end_tile<kVectors, kEnding>(a, o, v, sums);
+    end_tile<kVectors, kEnding, kHalvesY>(a, o, v, sums);
   }
 
-  template <int kColumns>
+  template <int kColumns, bool kHalves>
   static HWY_INLINE void dots_tile(const PlanarDots& a, int64_t i0, int64_t j0) {
     const D d;
     Vector sums[kHeight][kColumns];
@@ -160,12 +161,13 @@ struct Singles {
     for (int i = 0; i < kHeight; ++i) left[i] = held(a.a + (i0 + i) * a.a_plane);
 #pragma GCC unroll 16
     for (int j = 0; j < kColumns; ++j) right[j] = held(a.b + a.b_offsets[j0 + j]);
+    const int64_t half = a.b_half;
 #pragma GCC unroll 4
     for (int64_t v = 0; v < a.vectors; ++v) {
       const int64_t at = a.b_vectors[v];
       Vector in[kColumns];
 #pragma GCC unroll 16
-      for (int j = 0; j < kColumns; ++j) in[j] = hn::LoadU(d, right[j] + at);
+      for (int j = 0; j < kColumns; ++j) in[j] = load<kHalves>(right[j] + at, half);
 #pragma GCC unroll 16
       for (int i = 0; i < kHeight; ++i) {
         const Vector value = hn::LoadU(d, left[i] + v * kLanes);
@@ -179,8 +181,9 @@ struct Singles {
 
 // Two bfloat16s in each 32 bits: the first in the lower half.
 using Words = hn::Vec<hn::RebindToUnsigned<D>>;
-HWY_INLINE Words words(const float* x) {
-  return hn::BitCast(hn::RebindToUnsigned<D>(), hn::LoadU(D(), x));
+template <bool kHalves = false>
+HWY_INLINE Words words(const float* x, int64_t half = 0) {
+  return hn::BitCast(hn::RebindToUnsigned<D>(), load<kHalves>(x, half));
 }
 
 namespace emulated {
@@ -211,7 +214,7 @@ HWY_PUSH_ATTRIBUTES(HWY_TARGET_STR)
 
 // Arguments are copied, here and below: a vector that is stored could be a part of them, for all the compiler
 // knows, which then reads them again and again.
-template <class Arithmetic, Ending kEnding>
+template <class Arithmetic, Ending kEnding, bool kHalvesX, bool kHalvesY>
 void product_of(const PlanarProduct& args) {
   const PlanarProduct a = args;
   const int64_t together = std::max<int64_t>(kTogetherFloats / (a.inputs * kLanes * kWidth), 1) * kWidth;
@@ -219,34 +222,44 @@ void product_of(const PlanarProduct& args) {
     const int64_t end = std::min(begin + together, a.vectors);
     for (int64_t o = 0; o < a.outputs; o += kHeight) {
       int64_t v = begin;
-      for (; v + kWidth <= end; v += kWidth) Arithmetic::template product_tile<kWidth, kEnding>(a, o, v);
-      for (; v < end; ++v) Arithmetic::template product_tile<1, kEnding>(a, o, v);
+      for (; v + kWidth <= end; v += kWidth)
+        Arithmetic::template product_tile<kWidth, kEnding, kHalvesX, kHalvesY>(a, o, v);
+      for (; v < end; ++v) Arithmetic::template product_tile<1, kEnding, kHalvesX, kHalvesY>(a, o, v);
     }
   }
 }
 
-template <class Arithmetic>
+template <class Arithmetic, bool kHalvesX, bool kHalvesY>
 void product_of(const PlanarProduct& a) {
   switch (a.ending) {
     case Ending::kStore:
-      return product_of<Arithmetic, Ending::kStore>(a);
+      return product_of<Arithmetic, Ending::kStore, kHalvesX, kHalvesY>(a);
     case Ending::kRelu:
-      return product_of<Arithmetic, Ending::kRelu>(a);
+      return product_of<Arithmetic, Ending::kRelu, kHalvesX, kHalvesY>(a);
     case Ending::kMask:
-      return product_of<Arithmetic, Ending::kMask>(a);
+      return product_of<Arithmetic, Ending::kMask, kHalvesX, kHalvesY>(a);
   }
 }
-
 template <class Arithmetic>
+void product_of(const PlanarProduct& a) {
+  if (a.x_half != 0) return product_of<Arithmetic, Ending::kStore, true, false>(a);
+  return a.y_half != 0 ? product_of<Arithmetic, false, true>(a) : product_of<Arithmetic, false, false>(a);
+}
+
+template <class Arithmetic, bool kHalves>
 void dots_of(const PlanarDots& args) {
   const PlanarDots a = args;
   int64_t j = 0;
   for (; j + kWidth <= a.columns; j += kWidth) {
-    for (int64_t i = 0; i < a.rows; i += kHeight) Arithmetic::template dots_tile<kWidth>(a, i, j);
+    for (int64_t i = 0; i < a.rows; i += kHeight) Arithmetic::template dots_tile<kWidth, kHalves>(a, i, j);
   }
   for (; j < a.columns; ++j) {
-    for (int64_t i = 0; i < a.rows; i += kHeight) Arithmetic::template dots_tile<1>(a, i, j);
+    for (int64_t i = 0; i < a.rows; i += kHeight) Arithmetic::template dots_tile<1, kHalves>(a, i, j);
   }
+}
+template <class Arithmetic>
+void dots_of(const PlanarDots& a) {
+  return a.b_half != 0 ? dots_of<Arithmetic, true>(a) : dots_of<Arithmetic, false>(a);
 }
 
 template <class Pairs>

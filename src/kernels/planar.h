@@ -26,6 +26,7 @@ struct PlanarProduct {
   const float* x = nullptr;
   const int32_t* x_offsets = nullptr;  // [inputs]
   const int32_t* x_vectors = nullptr;  // [vectors]
+  int32_t x_half = 0;                  // as y_half; then y_half is 0 and the ending kStore
   const float* weights = nullptr;      // as pack_planar puts them, for these operands
   PlanarOperands operands = PlanarOperands::kFloat;
   const float* bias = nullptr;  // kRelu: [outputs] where the sums start; else at 0, or,
@@ -33,7 +34,8 @@ struct PlanarProduct {
   bool rounds = false;          // what is stored becomes the nearest bfloat16, before sums
   float* y = nullptr;
   int64_t y_plane = 0;
-  const int32_t* y_vectors = nullptr;            // [vectors]
+  const int32_t* y_vectors = nullptr;  // [vectors]
+  int32_t y_half = 0;  // where not 0, a vector's second half is so many floats behind its first; gate's too
   const float* masks = nullptr;                  // kRelu: [vectors][lanes] of 1 and 0, or nothing: all 1
   const float* gate = nullptr;                   // kMask: at gate + gate_offsets[o] + gate_vectors[v]
   const int32_t* gate_offsets = nullptr;         // [outputs]
@@ -43,7 +45,8 @@ struct PlanarProduct {
 };
 
 // out[j * out_column + i] += sum over v of a[i,v] * b[j,v]; a[i,v] is the v-th vector of the plane at
-// a + i * a_plane, b[j,v] that at b + b_offsets[j] + b_vectors[v].
+// a + i * a_plane, which for kPairs holds what planar_pair makes of it; b[j,v] is that at b + b_offsets[j] +
+// b_vectors[v].
 struct PlanarDots {
   PlanarOperands operands = PlanarOperands::kFloat;
   const float* a = nullptr;
@@ -51,6 +54,7 @@ struct PlanarDots {
   const float* b = nullptr;
   const int32_t* b_offsets = nullptr;
   const int32_t* b_vectors = nullptr;
+  int32_t b_half = 0;  // as PlanarProduct::y_half
   float* out = nullptr;
   int64_t out_column = 0;
   int64_t rows = 0, columns = 0, vectors = 0;  // rows: a multiple of planar_height
@@ -65,11 +69,15 @@ struct PlanarTaps {
   float* g = nullptr;        // the channel's plane, and
   const float* z = nullptr;  // that of what it was made from
   const int32_t* places = nullptr;
+  int32_t half = 0;  // as PlanarProduct::y_half
   int64_t vectors = 0;
   int taps = 0;
   int32_t offsets[kMost] = {};
   bool gated = false;
   int32_t gate = 0;
+  // Where rows are whole vectors: so many in a row, rows in a map, and floats from a row to the next.
+  int64_t row_vectors = 0, rows = 0;
+  int32_t pitch = 0;
   double dots[kMost] = {}, sum = 0;  // results
 };
 
@@ -80,6 +88,7 @@ struct PlanarSample {
   const int32_t* x_vectors = nullptr;
   float* y = nullptr;
   const int32_t* y_vectors = nullptr;
+  int32_t x_half = 0, y_half = 0;  // as PlanarProduct's; y_half is 0 or x_half
   int64_t vectors = 0;
   int taps = 0;
   int32_t offsets[kMost] = {};
@@ -87,11 +96,12 @@ struct PlanarSample {
 };
 
 // Channels' vectors, between their planes (v at planes + c * plane + places[v]) and
-// [channels][vectors][lanes] of float or bfloat16, rounded to the nearest, ties to even.
+// [channels][vectors][lanes] of float or bfloat16, rounded to the nearest, ties to even; aligned to 64 bytes.
 struct PlanarCopy {
   float* planes = nullptr;
   int64_t plane = 0;
   const int32_t* places = nullptr;  // [vectors]
+  int32_t half = 0;                 // as PlanarProduct::y_half
   int64_t channels = 0, vectors = 0;
   bool bf16 = false;
   void* kept = nullptr;

@@ -41,12 +41,15 @@ class PlanarTest : public testing::TestWithParam<int> {
     int64_t channels, plane, margin;
     std::vector<float> values;
     std::vector<int32_t> offsets, vectors;  // offsets: displaced, each by less than the margin
+    int lanes = 1, half = 0;                // half: as in PlanarProduct
+    int lane(int l) const { return half == 0 || l < lanes / 2 ? l : half + l - lanes / 2; }
     const float* at(int64_t c, int64_t v) const { return values.data() + offsets[c] + vectors[v]; }
   };
-  Map map(int64_t channels, int64_t count, bool displaced) {
-    Map m{channels, 0, 20, {}, {}, {}};
+  Map map(int64_t channels, int64_t count, bool displaced, bool halves = false) {
+    Map m{channels, 0, 20, {}, {}, {}, lanes(), 0};
+    if (halves && lanes() > 1) m.half = lanes() / 2 + 1 + static_cast<int>(below(5));
     int64_t at = m.margin;
-    for (int64_t v = 0; v < count; ++v, at += lanes()) {
+    for (int64_t v = 0; v < count; ++v, at += lanes() + m.half) {
       if (random.chance(0.2)) at += below(9);  // the end of a row
       m.vectors.push_back(static_cast<int32_t>(at));
     }
@@ -68,10 +71,17 @@ TEST_P(PlanarTest, Product) {
   for (int round = 0; round < 200; ++round) {
     const int64_t inputs = 1 + below(40), real = 1 + below(30), outputs = tiles(real), count = 1 + below(20);
     const PlanarOperands kind = operands();
-    Map x = map(inputs, count, random.chance(0.5));
+    const auto ending = static_cast<Ending>(below(3));
+    const bool halves = random.chance(0.3),
+               halves_x = halves && ending == Ending::kStore && random.chance(0.5);
+    Map x = map(inputs, count, random.chance(0.5), halves_x);
     make(kind, x.values);
-    const Map gate = map(outputs, count, true);
-    Map y = map(outputs, count, false);
+    Map y = map(outputs, count, false, halves && !halves_x);
+    Map gate = map(outputs, count, true);
+    if (y.half != 0) gate.half = y.half, gate.vectors = y.vectors, gate.plane = y.plane;
+    if (y.half != 0) gate.values = normal(outputs * gate.plane);
+    for (int64_t o = 0; y.half != 0 && o < outputs; ++o)
+      gate.offsets[o] = static_cast<int32_t>(o * gate.plane + below(2 * gate.margin) - gate.margin);
     const std::vector<float> before = y.values, bias = normal(outputs);
     std::vector<float> weight = normal(real * inputs);
     AlignedFloats packed(outputs * inputs);
@@ -80,7 +90,7 @@ TEST_P(PlanarTest, Product) {
     std::vector<float> masks(count * lanes()), sums(outputs * lanes(), 0.5f);
     for (float& mask : masks) mask = random.chance(0.7) ? 1.0f : 0.0f;
     PlanarProduct a;
-    a.ending = static_cast<Ending>(below(3));
+    a.ending = ending, a.x_half = x.half, a.y_half = y.half;
     a.x = x.values.data(), a.x_offsets = x.offsets.data(), a.x_vectors = x.vectors.data();
     a.weights = packed.data(), a.operands = kind;
     a.rounds = random.chance(0.3);
@@ -97,14 +107,14 @@ TEST_P(PlanarTest, Product) {
       double total = 0.5 * lanes(), size = 0;
       for (int64_t v = 0; v < count; ++v) {
         for (int l = 0; l < lanes(); ++l) {
-          const int64_t place = o * y.plane + y.vectors[v] + l;
+          const int64_t place = o * y.plane + y.vectors[v] + y.lane(l);
           double sum = a.ending == Ending::kRelu              ? bias[o]
                        : a.ending == Ending::kStore && a.adds ? before[place]
                                                               : 0;
           for (int64_t k = 0; k < inputs; ++k)
-            sum += o < real ? double(weight[o * inputs + k]) * x.at(k, v)[l] : 0;
+            sum += o < real ? double(weight[o * inputs + k]) * x.at(k, v)[x.lane(l)] : 0;
           if (a.ending == Ending::kRelu) sum = std::max(sum, 0.0) * (a.masks ? masks[v * lanes() + l] : 1);
-          if (a.ending == Ending::kMask && !(gate.at(o, v)[l] > 0)) sum = 0;
+          if (a.ending == Ending::kMask && !(gate.at(o, v)[gate.lane(l)] > 0)) sum = 0;
           expected[place] = static_cast<float>(sum);
           total += sum, size += std::abs(sum);
         }
@@ -130,7 +140,7 @@ TEST_P(PlanarTest, Dots) {
   for (int round = 0; round < 200; ++round) {
     const int64_t rows = tiles(1 + below(20)), columns = 1 + below(20), count = 1 + below(40);
     Map a = map(rows, count, false);
-    Map b = map(columns, count, random.chance(0.5));
+    Map b = map(columns, count, random.chance(0.5), random.chance(0.3));
     PlanarDots args;
     args.operands = operands();
     make(args.operands, a.values), make(args.operands, b.values);
@@ -138,15 +148,23 @@ TEST_P(PlanarTest, Dots) {
     const int64_t column = rows + below(5);
     std::vector<float> out = normal(columns * column), expected = out;
     args.a = a.at(0, 0), args.a_plane = a.plane;
+    args.b_half = b.half;
     args.b = b.values.data(), args.b_offsets = b.offsets.data(), args.b_vectors = b.vectors.data();
     args.out = out.data(), args.out_column = column;
     args.rows = rows, args.columns = columns, args.vectors = count;
+    std::vector<float> pairs;
+    if (args.operands == PlanarOperands::kPairs) {
+      args.a_plane = (count + 1) / 2 * lanes();
+      pairs.resize(rows * args.a_plane);
+      for (int64_t i = 0; i < rows; ++i) target().planar_pair(a.at(i, 0), count, &pairs[i * args.a_plane]);
+      args.a = pairs.data();
+    }
     target().planar_dots(args);
     for (int64_t j = 0; j < columns; ++j) {
       for (int64_t i = 0; i < rows; ++i) {
         double sum = expected[j * column + i];
         for (int64_t v = 0; v < count; ++v) {
-          for (int l = 0; l < lanes(); ++l) sum += double(a.at(i, v)[l]) * b.at(j, v)[l];
+          for (int l = 0; l < lanes(); ++l) sum += double(a.at(i, v)[l]) * b.at(j, v)[b.lane(l)];
         }
         expected[j * column + i] = static_cast<float>(sum);
       }
@@ -159,7 +177,7 @@ TEST_P(PlanarTest, Dots) {
 TEST_P(PlanarTest, Taps) {
   for (int round = 0; round < 100; ++round) {
     const int64_t count = 1 + below(40);
-    const Map z = map(1, count, false);
+    const Map z = map(1, count, false, random.chance(0.3));
     Map g = z;
     g.values = normal(z.plane);
     const std::vector<int32_t>& places = z.vectors;
@@ -171,15 +189,16 @@ TEST_P(PlanarTest, Taps) {
     a.gated = a.taps == 0 || random.chance(0.5);
     a.gate = static_cast<int32_t>(below(2 * z.margin) - z.margin);
     a.g = g.values.data(), a.z = z.values.data(), a.places = places.data();
-    a.vectors = count;
+    a.vectors = count, a.half = z.half;
     target().planar_taps(a);
     double dots[PlanarTaps::kMost] = {}, sum = 0;
     for (int64_t v = 0; v < count; ++v) {
       for (int l = 0; l < lanes(); ++l) {
-        const float value = before[places[v] + l], *const at = z.values.data() + places[v] + l;
+        const int64_t place = places[v] + z.lane(l);
+        const float value = before[place], *const at = z.values.data() + place;
         for (int t = 0; t < a.taps; ++t) dots[t] += double(value) * at[a.offsets[t]];
         const float left = a.gated && !(at[a.gate] > 0) ? 0 : value;
-        EXPECT_EQ(g.values[places[v] + l], left) << target().isa;
+        EXPECT_EQ(g.values[place], left) << target().isa;
         sum += left;
       }
     }
@@ -191,12 +210,53 @@ TEST_P(PlanarTest, Taps) {
   }
 }
 
+// Rows of whole vectors in maps with margins, as the displacement's gradient reads them.
+TEST_P(PlanarTest, Corners) {
+  for (int round = 0; round < 100; ++round) {
+    const int64_t maps = 1 + below(3), rows = 1 + below(6), row_vectors = 1 + below(3),
+                  pitch = row_vectors * lanes() + below(4), map_floats = (rows + 3) * pitch;
+    std::vector<int32_t> places;
+    const int64_t reach = 3 * pitch + 8;
+    for (int64_t k = 0; k < maps * rows * row_vectors; ++k)
+      places.push_back(static_cast<int32_t>(reach + k / (rows * row_vectors) * map_floats +
+                                            k / row_vectors % rows * pitch + k % row_vectors * lanes()));
+    const std::vector<float> z = normal(2 * reach + maps * map_floats), before = normal(z.size());
+    std::vector<float> g = before;
+    PlanarTaps a;
+    a.taps = 4, a.gated = true;
+    const auto corner = static_cast<int32_t>((below(3) - 1) * pitch + below(5) - 2);
+    const auto step = static_cast<int32_t>(pitch);
+    const int32_t corners[] = {corner, corner + 1, corner + step, corner + step + 1};
+    std::copy_n(corners, 4, a.offsets);
+    a.gate = random.chance(0.8) ? corners[below(4)] : corner - 1;
+    a.row_vectors = row_vectors, a.rows = rows, a.pitch = step;
+    a.g = g.data(), a.z = z.data(), a.places = places.data(), a.vectors = static_cast<int64_t>(places.size());
+    target().planar_taps(a);
+    double dots[4] = {}, sum = 0;
+    std::vector<float> expected = before;
+    for (int32_t place : places) {
+      for (int l = 0; l < lanes(); ++l) {
+        float& value = expected[place + l];
+        for (int t = 0; t < 4; ++t) dots[t] += double(value) * z[place + l + corners[t]];
+        if (!(z[place + l + a.gate] > 0)) value = 0;
+        sum += value;
+      }
+    }
+    EXPECT_EQ(g, expected) << target().isa;
+    for (int t = 0; t < 4; ++t)
+      EXPECT_NEAR(a.dots[t], dots[t], 1e-4 * (1 + std::abs(dots[t]))) << target().isa;
+    EXPECT_NEAR(a.sum, sum, 1e-4 * (1 + std::abs(sum))) << target().isa;
+  }
+}
+
 TEST_P(PlanarTest, Sample) {
   for (int round = 0; round < 100; ++round) {
     const int64_t count = 1 + below(40);
-    const Map x = map(1, count, false);
+    const Map x = map(1, count, false, random.chance(0.4));
     Map y = map(1, count, false);
+    if (x.half != 0 && random.chance(0.5)) y = x;
     PlanarSample a;
+    a.x_half = x.half, a.y_half = y.half;
     a.taps = 1 + static_cast<int>(below(9));
     for (int t = 0; t < a.taps; ++t) {
       a.offsets[t] = static_cast<int32_t>(below(2 * x.margin) - x.margin);
@@ -211,8 +271,8 @@ TEST_P(PlanarTest, Sample) {
       for (int l = 0; l < lanes(); ++l) {
         double sum = 0;
         for (int t = 0; t < a.taps; ++t)
-          sum += double(a.weights[t]) * x.values[x.vectors[v] + l + a.offsets[t]];
-        expected[y.vectors[v] + l] = static_cast<float>(sum);
+          sum += double(a.weights[t]) * x.values[x.vectors[v] + x.lane(l) + a.offsets[t]];
+        expected[y.vectors[v] + y.lane(l)] = static_cast<float>(sum);
       }
     }
     for (size_t k = 0; k < expected.size(); ++k)
@@ -240,19 +300,20 @@ TEST_P(PlanarTest, Round) {
 TEST_P(PlanarTest, KeepAndRestore) {
   for (int round = 0; round < 100; ++round) {
     const int64_t channels = 1 + below(5), count = 1 + below(20);
-    Map map_ = map(channels, count, false);
+    Map map_ = map(channels, count, false, random.chance(0.3));
     map_.values[below(map_.values.size())] = std::numeric_limits<float>::infinity();
     const std::vector<float> before = map_.values;
     PlanarCopy a;
     a.planes = map_.values.data(), a.plane = map_.plane, a.places = map_.vectors.data();
-    a.channels = channels, a.vectors = count;
+    a.channels = channels, a.vectors = count, a.half = map_.half;
     a.bf16 = random.chance(0.5);
     AlignedFloats kept(channels * count * lanes());
     a.kept = kept.data();
     target().planar_keep(a);
     for (int64_t c = 0; c < channels; ++c) {
-      for (int64_t v = 0; v < count; ++v)
-        std::fill_n(&map_.values[c * map_.plane + map_.vectors[v]], lanes(), 7.0f);
+      for (int64_t v = 0; v < count; ++v) {
+        for (int l = 0; l < lanes(); ++l) map_.values[c * map_.plane + map_.vectors[v] + map_.lane(l)] = 7.0f;
+      }
     }
     target().planar_restore(a);
     for (size_t k = 0; k < before.size(); ++k) {

@@ -113,7 +113,14 @@ struct BottleneckUnit : UnitModule {
       track_moments(*norms[1], r.mean2, r.variance2,
                     static_cast<double>(r.y.size(0) * r.y.size(2) * r.y.size(3)));
     }
-    return unit.shortcut == Shortcut::kProjection ? shortcut->forward(x) + r.y : r.y;
+    return unit.shortcut == Shortcut::kProjection ? r.y + projected(x, r.y) : r.y;
+  }
+  // The shortcut, as one matrix product an image, contiguous as the fused operator's results are.
+  Tensor projected(const Tensor& x, const Tensor& like) {
+    const int64_t stride = shortcut->conv->options.stride()->at(0);
+    const Tensor some = x.slice(2, 0, x.size(2), stride).slice(3, 0, x.size(3), stride);
+    const Tensor weight = shortcut->conv->weight.flatten(1).expand({x.size(0), -1, -1});
+    return shortcut->norm(torch::bmm(weight, some.flatten(2)).view_as(like));
   }
 
   Tensor hidden(const Tensor& x) {

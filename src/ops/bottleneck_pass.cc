@@ -44,8 +44,11 @@ class Inputs {
   void start(int64_t first, int64_t end, const float* centre, double* sums) {
     first_ = first, images_ = end - first;
     each_plane([&](int64_t at, int64_t c, int64_t place) {
-      const double sum = pack_plane(w_.x + at, pixels(), planes, 1.0f, -centre[c], x_ + place);
-      if (sums) sums[c] += sum;
+      if (sums) {
+        sums[c] += pack_plane(w_.x + at, pixels(), planes, -centre[c], x_ + place);
+      } else {
+        pack_plane(w_.x + at, pixels(), planes, 1.0f, -centre[c], x_ + place);
+      }
     });
   }
   // products[j * rows + i] += for j from i's tile on.

@@ -12,7 +12,7 @@
 
 namespace fewshift::bottleneck {
 
-constexpr int64_t kHiddenBytes = 160 * 1024;  // of hidden channels' planes, in the second cache
+constexpr int64_t kHiddenBytes = 256 * 1024;  // of hidden channels' planes, in the second cache
 constexpr int64_t kNarrowBytes = 96 * 1024;   // of one narrow map's planes, beside them
 constexpr int64_t kPixels = 1024;             // of a group of images: enough for long sums
 // Parts of a batch, each with sums of its own, which threads take as they come; so many whatever the number
@@ -75,6 +75,12 @@ struct Plan {
   int32_t offset(const Tap& tap) const {
     return static_cast<int32_t>((every_phase ? tap.phase * chunk * grid.wide_floats : 0) +
                                 tap.y * grid.pitch + tap.x);
+  }
+
+  // What dots read of a narrow plane: that, or, for products of pairs, its vectors two in one.
+  bool pairs() const { return w.operands == PlanarOperands::kPairs; }
+  int64_t dots_floats() const {
+    return pairs() ? round_up(grid.narrow_floats / 2 + grid.lanes, 16) : grid.narrow_floats;
   }
 
   const Work& w;

@@ -19,6 +19,8 @@ Walk::Walk(const Plan& plan, const Packed& packed, bool backward)
   dx_ = memory_.take(s_.phases() * p_.in_rows * g_.narrow_floats);
   dh_ = memory_.take(p_.chunk * g_.wide_floats);
   lanes_ = memory_.take(p_.hidden_rows * p_.kernels.lanes);
+  x_dots_ = p_.pairs() ? memory_.take(s_.phases() * p_.in_rows * p_.dots_floats()) : x_;
+  y_dots_ = p_.pairs() ? memory_.take(p_.out_rows * p_.dots_floats()) : y_;
   if (!p_.direct) da_ = memory_.take(p_.chunk * g_.wide_floats);
 }
 
@@ -33,6 +35,7 @@ void Walk::start(int64_t first, int64_t end) {
     }
   }
   round(x_, s_.phases() * p_.in_rows * g_.narrow_floats);
+  if (x_dots_) pair(x_, s_.phases() * p_.in_rows, x_dots_);
   std::fill_n(written_, 4, false);
 }
 
@@ -57,6 +60,7 @@ void Walk::start_backward(const float* dz, const float* y, const OutputGradient&
     }
   }
   round(y_, p_.out_rows * g_.narrow_floats);
+  pair(y_, p_.out_rows, y_dots_);
 }
 
 void Walk::forward(float* y) {
@@ -89,8 +93,9 @@ void Walk::backward(Sums& sums, float* dscale, float* dx) {
     const PlanarProduct hidden = reader(chunk);
     PlanarDots dots;
     dots.operands = p_.w.operands;
-    dots.a = y_, dots.a_plane = g_.narrow_floats;
+    dots.a = y_dots_, dots.a_plane = p_.dots_floats();
     dots.b = hidden.x, dots.b_offsets = hidden.x_offsets, dots.b_vectors = hidden.x_vectors;
+    dots.b_half = hidden.x_half;
     dots.out = sums.project.data() + chunk.begin * p_.out_rows, dots.out_column = p_.out_rows;
     dots.rows = p_.out_rows, dots.columns = chunk.count, dots.vectors = vectors_;
     p_.kernels.planar_dots(dots);
@@ -126,7 +131,7 @@ void Walk::pool(float* means) {
       t.taps = p_.w.tap_count == 1 ? 4 : p_.w.tap_count;
       for (int i = 0; i < p_.w.tap_count; ++i) t.offsets[i] = p_.offset(taps(chunk, k)[i]);
       each_image(false, [&](int64_t v, int64_t vectors, int64_t n) {
-        t.places = g_.wide.data() + v, t.vectors = vectors;
+        t.places = g_.wide.data() + v, t.half = g_.half, t.vectors = vectors;
         p_.kernels.planar_taps(t);
         double sum = 0;
         for (int i = 0; i < p_.w.tap_count; ++i) sum += taps(chunk, k)[i].weight * t.dots[i];
@@ -146,6 +151,7 @@ void Walk::unpool(const float* dmeans, Sums& sums, float* dx) {
         PlanarSample fill;
         fill.x = ones(), fill.y = dh_ + k * g_.wide_floats;
         fill.x_vectors = fill.y_vectors = g_.wide.data() + v, fill.vectors = vectors;
+        fill.x_half = fill.y_half = g_.half;
         fill.taps = 1;
         fill.weights[0] = dmeans[(first_ + n) * s_.hidden + p_.order[chunk.begin + k]] / pixels;
         p_.kernels.planar_sample(fill);
@@ -168,7 +174,8 @@ float* Walk::ones() {
   const std::vector<float> masks = g_.masks(s_.H_out, s_.W_out);
   for (size_t v = 0; v < g_.wide.size(); ++v) {
     for (int lane = 0; lane < g_.lanes; ++lane)
-      ones_[g_.wide[v] + lane] = masks.empty() ? 1.0f : masks[v * g_.lanes + lane];
+      ones_[g_.wide[v] + lane + (lane < g_.lanes / 2 || g_.half == 0 ? 0 : g_.half - g_.lanes / 2)] =
+          masks.empty() ? 1.0f : masks[v * g_.lanes + lane];
   }
   return ones_;
 }
@@ -201,7 +208,14 @@ int64_t Walk::floats(const Plan& p, bool backward) {
                 out = p.out_rows * p.grid.narrow_floats, wide = p.chunk * p.grid.wide_floats,
                 sampled = p.direct ? 0 : p.chunk * p.grid.narrow_floats;
   const int64_t forward = in + out + p.phases_held() * wide + sampled + p.grid.wide_floats;
-  return forward + (backward ? in + (p.direct ? 1 : 2) * wide + p.hidden_rows * p.kernels.lanes : 0) + 256;
+  const int64_t pairs = p.pairs() ? (phases * p.in_rows + p.out_rows) * p.dots_floats() : 0;
+  return forward + (backward ? in + (p.direct ? 1 : 2) * wide + p.hidden_rows * p.kernels.lanes + pairs : 0) +
+         256;
+}
+
+void Walk::pair(const float* planes, int64_t rows, float* to) const {
+  for (int64_t r = 0; p_.pairs() && r < rows; ++r)
+    p_.kernels.planar_pair(planes + r * g_.narrow_floats, vectors_, to + r * p_.dots_floats());
 }
 
 float* Walk::narrow(float* planes, int64_t phase, int64_t c) const {
@@ -210,7 +224,7 @@ float* Walk::narrow(float* planes, int64_t phase, int64_t c) const {
 
 PlanarCopy Walk::kept(const Chunk& chunk) const {
   PlanarCopy copy;
-  copy.planes = a_, copy.plane = g_.wide_floats, copy.places = g_.wide.data();
+  copy.planes = a_, copy.plane = g_.wide_floats, copy.places = g_.wide.data(), copy.half = g_.half;
   copy.channels = chunk.count, copy.vectors = vectors_;
   copy.bf16 = p_.w.keeps_bf16;
   const int64_t at = (first_ * g_.image_vectors * s_.hidden + chunk.begin * vectors_) * p_.kernels.lanes;
@@ -231,6 +245,7 @@ void Walk::produce(const Chunk& chunk) {
     product.weights = packed_.expand.data() + chunk.row * s_.width;
     product.bias = packed_.bias.data() + chunk.row;
     product.y = hidden(phase), product.y_plane = g_.wide_floats, product.y_vectors = g_.wide.data();
+    product.y_half = g_.half;
     product.masks = p_.masks[phase].empty() ? nullptr : p_.masks[phase].data();
     product.inputs = s_.width, product.outputs = chunk.rows, product.vectors = vectors_;
     p_.kernels.planar_product(product);
@@ -244,7 +259,7 @@ void Walk::sample(const Chunk& chunk) {
     sample.taps = p_.w.tap_count;
     for (int t = 0; t < sample.taps; ++t) sample.offsets[t] = p_.offset(taps(chunk, k)[t]);
     each_image(true, [&](int64_t v, int64_t vectors, int64_t n) {
-      sample.x_vectors = g_.wide.data() + v, sample.y_vectors = g_.narrow.data() + v,
+      sample.x_vectors = g_.wide.data() + v, sample.y_vectors = g_.narrow.data() + v, sample.x_half = g_.half,
       sample.vectors = vectors;
       for (int t = 0; t < sample.taps; ++t) sample.weights[t] = taps(chunk, k)[t].weight * scale(chunk, k, n);
       p_.kernels.planar_sample(sample);
@@ -259,6 +274,7 @@ PlanarProduct Walk::reader(const Chunk& chunk) const {
   product.x = p_.direct ? a_ : z_;
   product.x_offsets = p_.direct ? packed_.moved.data() + chunk.row : packed_.sampled.data();
   product.x_vectors = p_.direct ? g_.wide.data() : g_.narrow.data();
+  product.x_half = p_.direct ? g_.half : 0;
   product.inputs = chunk.count, product.vectors = vectors_;
   return product;
 }
@@ -270,6 +286,7 @@ PlanarProduct Walk::gradient_product(const Chunk& chunk) const {
   product.weights = packed_.project_back.data() + chunk.row * s_.out;
   product.inputs = s_.out, product.outputs = chunk.rows, product.vectors = vectors_;
   product.y = dh_, product.y_plane = g_.wide_floats, product.y_vectors = g_.wide.data();
+  product.y_half = g_.half;
   return product;
 }
 
@@ -295,6 +312,9 @@ void Walk::correlate(const Chunk& chunk, bool gated, Sums& sums, float* dscale) 
     PlanarTaps t;
     t.g = dh_ + k * g_.wide_floats, t.z = a_ + k * g_.wide_floats;
     t.gate = p_.offset(read[0]), t.gated = gated;
+    if (g_.width % g_.lanes == 0) {
+      t.row_vectors = g_.width / g_.lanes, t.rows = g_.height, t.pitch = static_cast<int32_t>(g_.pitch);
+    }
     if (tap_count == 1) {  // corners, the pixel itself, the tap
       t.taps = measures || dscale ? 6 : corners;
       for (int i = 0; i < corners; ++i) t.offsets[i] = p_.offset(p_.w.corners[p_.order[m]][i]);
@@ -305,7 +325,7 @@ void Walk::correlate(const Chunk& chunk, bool gated, Sums& sums, float* dscale) 
     }
     each_image(!measures, [&](int64_t v, int64_t vectors, int64_t n) {
       const float factor = scale(chunk, k, n);
-      t.places = g_.wide.data() + v, t.vectors = vectors;
+      t.places = g_.wide.data() + v, t.half = g_.half, t.vectors = vectors;
       p_.kernels.planar_taps(t);
       for (int i = 0; i < corners; ++i) sums.corners[i * s_.hidden + m] += factor * t.dots[i];
       if (measures) sums.removal[m] += std::pow(factor * (t.dots[4] - t.dots[5]), 2);
@@ -331,12 +351,13 @@ void Walk::unsample(const Chunk& chunk, int64_t phase, Sums& sums) {
     }
     each_image(true, [&](int64_t v, int64_t vectors, int64_t n) {
       sample.x_vectors = sample.y_vectors = g_.wide.data() + v, sample.vectors = vectors;
+      sample.x_half = sample.y_half = g_.half;
       for (int t = 0; t < sample.taps; ++t) sample.weights[t] = read[t].weight * scale(chunk, k, n);
       p_.kernels.planar_sample(sample);
     });
     PlanarTaps gate;
     gate.g = sample.y, gate.z = hidden(phase) + k * g_.wide_floats;
-    gate.places = g_.wide.data(), gate.vectors = vectors_, gate.gated = true;
+    gate.places = g_.wide.data(), gate.half = g_.half, gate.vectors = vectors_, gate.gated = true;
     p_.kernels.planar_taps(gate);
     sums.sums[chunk.begin + k] += gate.sum;
   }
@@ -346,14 +367,15 @@ void Walk::descend(const Chunk& chunk, int64_t phase, const float* gradient, con
                    Sums& sums) {
   PlanarDots dots;
   dots.operands = p_.w.operands;
-  dots.a = input(phase, 0), dots.a_plane = g_.narrow_floats;
-  dots.b = gradient, dots.b_offsets = offsets, dots.b_vectors = g_.wide.data();
+  dots.a = x_dots_ + phase * p_.in_rows * p_.dots_floats(), dots.a_plane = p_.dots_floats();
+  dots.b = gradient, dots.b_offsets = offsets, dots.b_vectors = g_.wide.data(), dots.b_half = g_.half;
   dots.out = sums.expand.data() + chunk.begin * p_.in_rows, dots.out_column = p_.in_rows;
   dots.rows = p_.in_rows, dots.columns = chunk.count, dots.vectors = vectors_;
   p_.kernels.planar_dots(dots);
   PlanarProduct product;
   product.operands = p_.w.operands;
   product.x = gradient, product.x_offsets = offsets, product.x_vectors = g_.wide.data();
+  product.x_half = g_.half;
   product.weights = packed_.expand_back.data() + p_.in_rows * chunk.begin;
   product.adds = written_[phase];
   product.y = p_.dx_in_place ? dx_place_ : narrow(dx_, phase, 0);

@@ -37,6 +37,8 @@ class Walk {
   void round(float* values, int64_t count) const {
     if (p_.w.bf16()) p_.kernels.planar_round(values, count);
   }
+  // For products of pairs: planes as dots read them.
+  void pair(const float* planes, int64_t rows, float* to) const;
   float* narrow(float* planes, int64_t phase, int64_t c) const;
   float* input(int64_t phase, int64_t c) const { return narrow(x_, phase, c); }
   // The hidden activation in a phase; whichever is there, where only one is.
@@ -97,6 +99,7 @@ class Walk {
   // sampled from it, the gradients of that and of the activation. Sums of the latter, lane by lane.
   float *x_ = nullptr, *y_ = nullptr, *dx_ = nullptr, *a_ = nullptr, *z_ = nullptr, *dh_ = nullptr,
         *da_ = nullptr, *lanes_ = nullptr, *ones_ = nullptr;
+  float *x_dots_ = nullptr, *y_dots_ = nullptr;
   bool ones_filled_ = false;
   float* dx_place_ = nullptr;  // dx_, or the tensor
   bool written_[4] = {};

@@ -2,6 +2,7 @@
 #include "ops/planes.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/target_clones.h"
 
@@ -13,21 +14,44 @@ int64_t spaced(int64_t floats) {
   return (round_up(floats, 16) / 16 | 1) * 16;
 }
 
-FEWSHIFT_CLONES float scaled_row(const float* x, int64_t n, float scale, float bias, float* to) {
-  float sum = 0;
+// Rows of `columns` values, so far apart.
+struct Rows {
+  int64_t rows, columns, from, to;
+};
+
+// to = scale * x + bias, of every kStep-th value of x's rows. Returns the sum of it if kSums.
+template <int kStep, bool kSums>
+inline __attribute__((always_inline)) double scale_rows(const float* x, Rows r, float scale, float bias,
+                                                        float* to) {
+  double total = 0;
+  for (int64_t i = 0; i < r.rows; ++i, x += r.from, to += r.to) {
+    float sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (int64_t j = 0; j < n; ++j) {
-    const float value = scale * x[j] + bias;
-    to[j] = value;
-    sum += value;
+    for (int64_t j = 0; j < r.columns; ++j) {
+      const float value = scale * x[kStep * j] + bias;
+      to[j] = value;
+      if (kSums) sum += value;
+    }
+    total += sum;
   }
-  return sum;
+  return total;
+}
+FEWSHIFT_CLONES void scaled_rows(const float* x, Rows r, float scale, float bias, float* to) {
+  scale_rows<1, false>(x, r, scale, bias, to);
+}
+FEWSHIFT_CLONES double summed_rows(const float* x, Rows r, float bias, float* to) {
+  return scale_rows<1, true>(x, r, 1.0f, bias, to);
+}
+FEWSHIFT_CLONES void every_second(const float* x, Rows r, float scale, float bias, float* to) {
+  scale_rows<2, false>(x, r, scale, bias, to);
 }
 
-FEWSHIFT_CLONES void combined_row(const float* x, const float* y, int64_t n, float a, float b, float centre,
-                                  float c, float* to) {
+FEWSHIFT_CLONES void combined_rows(const float* x, const float* y, Rows r, float a, float b, float centre,
+                                   float c, float* to) {
+  for (int64_t i = 0; i < r.rows; ++i, x += r.from, y += r.from, to += r.to) {
 #pragma omp simd
-  for (int64_t j = 0; j < n; ++j) to[j] = a * x[j] + (b * (y[j] - centre) + c);
+    for (int64_t j = 0; j < r.columns; ++j) to[j] = a * x[j] + (b * (y[j] - centre) + c);
+  }
 }
 
 FEWSHIFT_CLONES float sum_of(const float* x, int64_t n) {
@@ -54,38 +78,29 @@ FEWSHIFT_CLONES void products_of(const float* x, const float* y, int64_t n, floa
   results[0] += sum, results[1] += product;
 }
 
-FEWSHIFT_CLONES float every_second(const float* x, int64_t n, float scale, float bias, float* to) {
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t j = 0; j < n; ++j) {
-    const float value = scale * x[2 * j] + bias;
-    to[j] = value;
-    sum += value;
-  }
-  return sum;
-}
-
-FEWSHIFT_CLONES void to_every_second(const float* from, int64_t n, float* x) {
+FEWSHIFT_CLONES void to_every_second(const float* from, Rows r, float* x) {
+  for (int64_t i = 0; i < r.rows; ++i, from += r.from, x += r.to) {
 #pragma omp simd
-  for (int64_t j = 0; j < n; ++j) x[2 * j] = from[j];
-}
-
-// Rows one after the other in both places are one long row.
-template <class F>
-void each_row(const Pixels& p, const Planes& planes, F f) {
-  if (p.step == 1 && planes.narrow_row == p.columns && p.columns == p.width)
-    return f(0, 0, p.rows * p.columns);
-  for (int64_t i = 0; i < p.rows; ++i) f(i * p.step * p.width, i * planes.narrow_row, p.columns);
+    for (int64_t j = 0; j < r.columns; ++j) x[2 * j] = from[j];
+  }
 }
 
 constexpr int64_t kRun = 4096;  // pixels summed in float
+
+// From a map to a narrow plane. Rows one after the other in both places are one long row.
+Rows rows_of(const Pixels& p, const Planes& planes) {
+  if (p.step == 1 && planes.narrow_row == p.columns && p.columns == p.width)
+    return {1, p.rows * p.columns, 0, 0};
+  return {p.rows, p.columns, p.step * p.width, planes.narrow_row};
+}
 
 }  // namespace
 
 Planes::Planes(int64_t images_, int64_t height_, int64_t width_, int64_t margin_y, int64_t margin_x,
                int lanes_)
     : images(images_), height(height_), width(width_), lanes(lanes_), pitch(width + margin_x) {
-  const bool rows = width % lanes == 0;
+  const bool two_rows = 2 * width == lanes && height % 2 == 0, rows = width % lanes == 0 || two_rows;
+  if (two_rows) half = static_cast<int32_t>(pitch);
   narrow_row = rows ? width : pitch;
   narrow_image = round_up(height * narrow_row, lanes);
   image_vectors = narrow_image / lanes;
@@ -125,41 +140,36 @@ std::vector<int32_t> Planes::places(int64_t image) const {
   return places;
 }
 
-double pack_plane(const float* x, const Pixels& pixels, const Planes& planes, float scale, float bias,
-                  float* to) {
+void pack_plane(const float* x, const Pixels& pixels, const Planes& planes, float scale, float bias,
+                float* to) {
+  const Rows r = rows_of(pixels, planes);
+  return pixels.step == 1 ? scaled_rows(x, r, scale, bias, to) : every_second(x, r, scale, bias, to);
+}
+
+double pack_plane(const float* x, const Pixels& pixels, const Planes& planes, float bias, float* to) {
+  Rows r = rows_of(pixels, planes);
   double sum = 0;
-  each_row(pixels, planes, [&](int64_t from, int64_t at, int64_t count) {
-    for (int64_t j = 0; j < count; j += kRun) {
-      const int64_t some = std::min(kRun, count - j);
-      sum += pixels.step == 1 ? scaled_row(x + from + j, some, scale, bias, to + at + j)
-                              : every_second(x + from + 2 * j, some, scale, bias, to + at + j);
-    }
-  });
-  return sum;
+  for (; r.rows == 1 && r.columns > kRun; x += kRun, to += kRun, r.columns -= kRun)
+    sum += summed_rows(x, {1, kRun, 0, 0}, bias, to);
+  return sum + summed_rows(x, r, bias, to);
 }
 
 void pack_plane(const float* x, const float* y, const Pixels& pixels, const Planes& planes, float a, float b,
                 float centre, float c, float* to) {
-  each_row(pixels, planes, [&](int64_t from, int64_t at, int64_t count) {
-    combined_row(x + from, y + from, count, a, b, centre, c, to + at);
-  });
+  combined_rows(x, y, rows_of(pixels, planes), a, b, centre, c, to);
 }
 
 void unpack_plane(const float* from, const Planes& planes, const Pixels& pixels, float* x) {
-  each_row(pixels, planes, [&](int64_t to, int64_t at, int64_t count) {
-    if (pixels.step == 1) {
-      std::copy_n(from + at, count, x + to);
-    } else {
-      to_every_second(from + at, count, x + to);
-    }
-  });
+  Rows r = rows_of(pixels, planes);
+  std::swap(r.from, r.to);
+  return pixels.step == 1 ? scaled_rows(from, r, 1.0f, 0.0f, x) : to_every_second(from, r, x);
 }
 
 void combine(const float* x, const float* y, int64_t n, float a, float b, float c, float* to) {
-  combined_row(x, y, n, a, b, 0.0f, c, to);
+  combined_rows(x, y, {1, n, 0, 0}, a, b, 0.0f, c, to);
 }
 void combine(const float* x, int64_t n, float a, float c, float* to) {
-  scaled_row(x, n, a, c, to);
+  scaled_rows(x, {1, n, 0, 0}, a, c, to);
 }
 
 void Moments::add(const float* x, int64_t n) {

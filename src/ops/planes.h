@@ -18,7 +18,8 @@ struct Pixels {
 // Where the pixels of `images` maps of height x width stand in a plane, twice: narrow, without a margin, and
 // wide, with margin_y rows and margin_x columns of zeros around each map, which neighbours share. Both have
 // the same vectors of pixels in the same order, image by image. A narrow row is the map's own where vectors
-// fill it; otherwise vectors run on over rows and wide margins.
+// fill it, or two rows a vector: then a wide vector's second half is `half` floats behind its first.
+// Otherwise vectors run on over rows and wide margins.
 struct Planes {
   Planes(int64_t images, int64_t height, int64_t width, int64_t margin_y, int64_t margin_x, int lanes);
 
@@ -36,12 +37,15 @@ struct Planes {
   int64_t narrow_row, narrow_image;    // floats
   int64_t wide_floats, narrow_floats;  // of a plane
   int64_t image_vectors;
+  int32_t half = 0;
   std::vector<int32_t> wide, narrow;  // [images * image_vectors]
 };
 
-// From a map to a narrow plane: to = scale * x + bias. Returns the sum of what was written.
-double pack_plane(const float* x, const Pixels& pixels, const Planes& planes, float scale, float bias,
-                  float* to);
+// From a map to a narrow plane: to = scale * x + bias.
+void pack_plane(const float* x, const Pixels& pixels, const Planes& planes, float scale, float bias,
+                float* to);
+// to = x + bias, of all pixels of a map; returns the sum of what was written.
+double pack_plane(const float* x, const Pixels& pixels, const Planes& planes, float bias, float* to);
 // to = a * x + b * (y - centre) + c, likewise.
 void pack_plane(const float* x, const float* y, const Pixels& pixels, const Planes& planes, float a, float b,
                 float centre, float c, float* to);
