@@ -26,7 +26,7 @@ target_include_directories(libtorch SYSTEM INTERFACE
 # One OpenMP runtime in a process: the one LibTorch brings, if it brings one.
 file(GLOB gomp "${root}/lib/libgomp*.so*")
 find_package(OpenMP REQUIRED COMPONENTS CXX)
-target_compile_options(libtorch INTERFACE -fopenmp)
+target_compile_options(libtorch INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-fopenmp>")
 if(gomp)
   list(GET gomp 0 gomp)
   target_link_libraries(libtorch INTERFACE "${gomp}")
@@ -35,6 +35,9 @@ else()
 endif()
 target_link_libraries(libtorch INTERFACE
   "${root}/lib/libtorch.so" "${root}/lib/libtorch_cpu.so" "${root}/lib/libc10.so")
+if(FEWSHIFT_CUDA)
+  target_link_libraries(libtorch INTERFACE "${root}/lib/libtorch_cuda.so" "${root}/lib/libc10_cuda.so")
+endif()
 # A CUDA build of torch keeps its CUDA libraries elsewhere and finds them by its own run path.
 target_link_options(libtorch INTERFACE "-Wl,--no-as-needed" "-Wl,--allow-shlib-undefined"
   "-Wl,-rpath,${root}/lib")

@@ -408,6 +408,7 @@ TEST_F(CommandLineTest, HelpAndUsage) {
   EXPECT_EQ(run({"trian"}).code, 2);
   EXPECT_EQ(run({"train", "--out"}).code, 2);
   EXPECT_EQ(run({"eval", "x", "--data", "y", "--batch", "many"}).code, 2);
+  EXPECT_EQ(run({"bench", "x.onnx", "--fused", "off"}).code, 2);
 }
 
 TEST_F(CommandLineTest, ModelsAreListed) {

@@ -44,6 +44,7 @@ def make_pages(folder):
     run("report", folder / "run1", folder / "run2", "--html", out / "reports.html")
     run("inspect", folder / "run1", "--html", out / "atlas.html")
     run("inspect", folder / "run.onnx", "--picture", picture, "--html", out / "atlas_onnx.html")
+    assert "Epoch by epoch" in (out / "atlas.html").read_text()
     report = json.loads((out / "report.json").read_text())["runs"][0]
     assert len(report["epochs"]) == 2 and report["temperature"] > 0
     return ["check", "report", "reports", "atlas", "atlas_onnx"]

@@ -26,11 +26,13 @@ Action bench_command(CLI::App& command) {
   auto o = std::make_shared<BenchOptions>();
   command.add_option("MODEL", o->model, "MODEL.onnx, to be measured on random pictures");
 #ifdef FEWSHIFT_TRAIN
-  command.add_option("--train", o->train, "In place of MODEL: the network whose training step is measured");
-  command.add_option("--data", o->data,
-                     "In place of MODEL: the folder whose pictures are made ready for training");
+  CLI::Option* const train = command.add_option(
+      "--train", o->train, "In place of MODEL: the network whose training step is measured");
+  CLI::Option* const data = command.add_option(
+      "--data", o->data, "In place of MODEL: the folder whose pictures are made ready for training");
   command.add_option("--rand-augment", o->rand_augment, "With --data: as train's (0)")
-      ->check(CLI::Range(0, 16));
+      ->check(CLI::Range(0, 16))
+      ->needs(data);
 #endif
   command.add_option("--batch", o->batch, "Pictures at a time (1; with --train and --data 64)")
       ->check(CLI::Range(1, 65536));
@@ -46,15 +48,20 @@ Action bench_command(CLI::App& command) {
   command
       .add_option("--shift-sparsity", o->sparsity,
                   "With --train: fixed random shifts of this sparsity (default: all learn, +-1.5 px)")
-      ->check(CLI::Range(0.0, 1.0));
-  command.add_option("--shift", o->shift, "With --train: spatial operator, as train's (ssl)");
+      ->check(CLI::Range(0.0, 1.0))
+      ->needs(train);
+  command.add_option("--shift", o->shift, "With --train: spatial operator, as train's (ssl)")->needs(train);
   command.add_option("--precision", o->precision, "With --train: float32, or bf16: products of bfloat16s")
-      ->check(CLI::IsMember({"float32", "bf16"}));
+      ->check(CLI::IsMember({"float32", "bf16"}))
+      ->needs(train);
   command.add_option("--fused", o->fused, "With --train: on, or off: every layer an operator of its own")
-      ->check(CLI::IsMember({"on", "off"}));
-  command.add_option(
-      "--hidden", o->hidden,
-      "With --train: hidden activations for the backward pass: bf16, float32, recompute or auto (bf16)");
+      ->check(CLI::IsMember({"on", "off"}))
+      ->needs(train);
+  command
+      .add_option(
+          "--hidden", o->hidden,
+          "With --train: hidden activations for the backward pass: bf16, float32, recompute or auto (bf16)")
+      ->needs(train);
 #endif
   command.add_flag("--json", o->json, "One JSON object on standard output");
   command.footer(

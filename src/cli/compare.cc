@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -13,6 +12,7 @@
 
 #include "arch/count.h"
 #include "cli/commands.h"
+#include "cli/metrics.h"
 #include "cli/torch_threads.h"
 #include "core/error.h"
 #include "core/json_text.h"
@@ -78,13 +78,10 @@ void take_accuracy(const Options& o, TrainedModel& model, Run& run) {
 
 // "all", or, of a run that is not finished, how many.
 std::string epochs_ended(const Recipe& recipe, const RunFiles& files) {
-  std::ifstream metrics(files.metrics());
-  std::string line, last;
-  int64_t epochs = 0;
-  for (; std::getline(metrics, line); ++epochs) last = line;
-  const json end = json::parse(last, nullptr, false);
-  const bool stopped = end.is_object() && end.contains("stopped");
-  return stopped || epochs >= recipe.epochs ? "all" : std::to_string(epochs);
+  const std::vector<json> epochs = read_epochs(files);
+  const bool stopped = !epochs.empty() && epochs.back().contains("stopped");
+  const auto count = static_cast<int64_t>(epochs.size());
+  return stopped || count >= recipe.epochs ? "all" : std::to_string(count);
 }
 
 Run read_run(const Options& o, const std::string& path) {

@@ -8,6 +8,7 @@
 #include "arch/count.h"
 #include "cli/commands.h"
 #include "cli/inspect.h"
+#include "cli/metrics.h"
 #include "core/error.h"
 #include "core/json_text.h"
 #include "image/centre_crop.h"
@@ -162,6 +163,26 @@ std::optional<Image> own_picture(const std::string& run, const Preprocess& prepr
   }
 }
 
+// What metrics.jsonl says of the shift layers, as far as every epoch says it of all.
+void take_record(const std::vector<json>& epochs, html::Atlas& atlas) {
+  for (const json& epoch : epochs) {
+    std::vector<std::pair<double, double>> values;
+    try {
+      for (const html::AtlasLayer& layer : atlas.layers) {
+        const json& one = epoch.at("layers").at(layer.name);
+        values.emplace_back(one.at("shift_sparsity"), one.at("travelled"));
+      }
+      atlas.epochs.push_back(epoch.at("epoch"));
+    } catch (const json::exception&) {
+      return;
+    }
+    for (size_t k = 0; k < values.size(); ++k) {
+      atlas.layers[k].still.push_back(values[k].first);
+      atlas.layers[k].travelled.push_back(values[k].second);
+    }
+  }
+}
+
 html::Atlas atlas_of(const InspectOptions& o, const TrainedModel& model, const Count& total) {
   html::Atlas atlas;
   atlas.name = o.path, atlas.arch = model.network->arch(), atlas.size = model.info.preprocess.size;
@@ -174,6 +195,7 @@ html::Atlas atlas_of(const InspectOptions& o, const TrainedModel& model, const C
     }
     atlas.layers.push_back(std::move(layer));
   }
+  take_record(read_epochs(RunFiles(o.path)), atlas);
   atlas.picture = atlas_picture(o, model.info.preprocess);
   if (!atlas.picture) atlas.picture = own_picture(o.path, model.info.preprocess);
   return atlas;

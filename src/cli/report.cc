@@ -2,10 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <fstream>
 
 #include "arch/count.h"
 #include "cli/commands.h"
+#include "cli/metrics.h"
 #include "cli/torch_threads.h"
 #include "core/error.h"
 #include "core/file.h"
@@ -25,17 +25,6 @@ struct Options {
   std::string html, data;
   int threads = 0;
 };
-
-// Lines that are not whole (a kill in the middle of one) are passed over.
-std::vector<nlohmann::json> read_epochs(const RunFiles& files) {
-  std::vector<nlohmann::json> epochs;
-  std::ifstream metrics(files.metrics());
-  for (std::string line; std::getline(metrics, line);) {
-    auto epoch = nlohmann::json::parse(line, nullptr, false);
-    if (epoch.is_object()) epochs.push_back(std::move(epoch));
-  }
-  return epochs;
-}
 
 // test/ if there is one, else the run's own val: the pictures that it was not trained on.
 std::pair<std::string, std::shared_ptr<const Dataset>> pictures_of(const std::string& path, Recipe recipe,

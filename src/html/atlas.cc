@@ -200,6 +200,47 @@ std::string layer_cards(const Atlas& atlas) {
   return html + "</div>\n";
 }
 
+// Values by layer, a row each, and epoch, a column each; at most kColumns of them, the last among them.
+std::string by_epoch(const Atlas& atlas, const std::string& title, std::vector<double> AtlasLayer::*values,
+                     double most, int digits) {
+  constexpr size_t kColumns = 40;
+  std::vector<size_t> shown;
+  const size_t epochs = atlas.epochs.size(), columns = std::min(epochs, kColumns);
+  for (size_t k = 0; k < columns; ++k) shown.push_back((k + 1) * epochs / columns - 1);
+  std::string table =
+      "<table class=\"matrix history\"><caption>" + title + "</caption><tr><th scope=\"col\">layer</th>";
+  for (size_t k = 0; k < columns; ++k) {
+    const bool named = k == 0 || k + 1 == columns || (columns - 1 - k) % 5 == 0;
+    table +=
+        "<th scope=\"col\" class=\"n\">" + (named ? std::to_string(atlas.epochs[shown[k]]) : "") + "</th>";
+  }
+  table += "<th scope=\"col\" class=\"n\">last</th></tr>\n";
+  for (const AtlasLayer& layer : atlas.layers) {
+    const std::vector<double>& row = layer.*values;
+    if (row.size() != epochs) continue;
+    table += "<tr><th scope=\"row\">" + escape(layer.name) + "</th>";
+    for (size_t k : shown)
+      table += "<td class=\"hit\" style=\"--v:" + fixed(most > 0 ? row[k] / most : 0, 3) +
+               "\" title=\"epoch " + std::to_string(atlas.epochs[k]) + ": " + fixed(row[k], digits) +
+               "\"></td>";
+    table += "<td class=\"n\">" + fixed(row.back(), digits) + "</td></tr>\n";
+  }
+  return "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"" + title + "\">" + table +
+         "</table></div>\n";
+}
+
+std::string history(const Atlas& atlas) {
+  if (atlas.epochs.empty()) return "";
+  double farthest = 0;
+  for (const AtlasLayer& layer : atlas.layers)
+    for (double way : layer.travelled) farthest = std::max(farthest, way);
+  return "<h2>Epoch by epoch</h2>\n<p>From the run's record: a row a layer, a column an epoch, darker for "
+         "more.</p>\n" +
+         by_epoch(atlas, "Share of channels that stay", &AtlasLayer::still, 1, 2) +
+         by_epoch(atlas, "Mean distance of displacements from their start, px", &AtlasLayer::travelled,
+                  farthest, 2);
+}
+
 std::string movement(const Atlas& atlas) {
   const bool known =
       std::any_of(atlas.layers.begin(), atlas.layers.end(), [](const auto& l) { return !l.start.empty(); });
@@ -252,7 +293,7 @@ std::string atlas_page(const Atlas& atlas) {
   }
   return page("Shift atlas: " + atlas.name, summary(atlas, all) + depth_section(atlas) +
                                                 reach_section(atlas, moves) + layer_cards(atlas) +
-                                                movement(atlas) + charts_script());
+                                                movement(atlas) + history(atlas) + charts_script());
 }
 
 }  // namespace fewshift::html

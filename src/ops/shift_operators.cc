@@ -1,5 +1,6 @@
 // torch.ops.fewshift.sparse_shift and active_shift: schemas, checks, autograd, autocast and shape inference.
-// The arithmetic is in sparse_shift_cpu.cc and active_shift_cpu.cc. SPDX-License-Identifier: Apache-2.0
+// The arithmetic is in sparse_shift_cpu.cc, active_shift_cpu.cc and shift_cuda.cu. SPDX-License-Identifier:
+// Apache-2.0
 #include <ATen/autocast_mode.h>
 #include <torch/library.h>
 #include <torch/torch.h>
@@ -35,8 +36,9 @@ void check(const Tensor& x, const Tensor& displacement, int64_t stride) {
       name, ": displacement must be [C,2] with C = ", x.sym_size(1), ", but is ", displacement.sym_sizes());
   TORCH_CHECK(stride == 1 || stride == 2, name, ": stride must be 1 or 2, but is ", stride);
   const auto type = x.scalar_type();
-  TORCH_CHECK(type == at::kFloat || type == at::kDouble || type == at::kBFloat16, name,
-              ": x must be float32, float64 or bfloat16, but is ", type);
+  const bool half = type == at::kHalf && !x.is_cpu();
+  TORCH_CHECK(type == at::kFloat || type == at::kDouble || type == at::kBFloat16 || half, name,
+              ": x must be float32, float64, bfloat16 or, on a GPU, float16, but is ", type);
   TORCH_CHECK(displacement.scalar_type() == at::kFloat || displacement.scalar_type() == at::kDouble, name,
               ": displacement must be float32 or float64, but is ", displacement.scalar_type());
 }

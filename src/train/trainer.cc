@@ -7,7 +7,6 @@
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <numbers>
 #include <optional>
 
 #include "arch/count.h"
@@ -20,11 +19,13 @@
 #include "nn/displacements.h"
 #include "train/average.h"
 #include "train/checkpoint.h"
+#include "train/epoch_record.h"
 #include "train/evaluate.h"
 #include "train/mix.h"
 #include "train/network_start.h"
 #include "train/run_files.h"
 #include "train/run_progress.h"
+#include "train/schedule.h"
 #include "train/shift_learner.h"
 #include "train/training_data.h"
 #include "train/weight_optimiser.h"
@@ -117,12 +118,7 @@ class Trainer {
   Network& kept() { return average_ ? average_ : network_; }
 
   void describe() {
-    std::string line = recipe_.data + ": " + data_.format + ", " + std::to_string(data_.class_names.size()) +
-                       " classes, train " + std::to_string(data_.train->size());
-    if (data_.val) line += ", val " + std::to_string(data_.val->size());
-    if (data_.val_from_train) line += " (held out of train/, by the seed)";
-    if (data_.test) line += ", test " + std::to_string(data_.test->size());
-    say(line);
+    say(describe_data(recipe_.data, data_));
     if (!first_words_.empty()) say(first_words_);
     const bool fuses = set_fused(recipe_.fused == "on");
     set_hidden(recipe_.hidden);
@@ -143,15 +139,7 @@ class Trainer {
     observer_.on_message(line);
   }
 
-  double learning_rate() const {
-    const double steps = static_cast<double>(recipe_.epochs * batches_),
-                 step = static_cast<double>(progress_.step);
-    const double warmup = std::min(recipe_.warmup_epochs * static_cast<double>(batches_), steps);
-    const double low = recipe_.final_learning_rate, high = recipe_.learning_rate;
-    if (step < warmup) return high * (step + 1) / (warmup + 1);
-    return low + (high - low) * 0.5 *
-                     (1 + std::cos(std::numbers::pi * (step - warmup) / std::max(1.0, steps - warmup)));
-  }
+  double rate() const { return learning_rate(recipe_, progress_.step, batches_); }
 
   bool run_epoch() {  // false: interrupted, and saved
     freeze_body(recipe_, progress_.epoch < recipe_.freeze_body, network_);
@@ -190,7 +178,7 @@ class Trainer {
     // Dropout's numbers depend on the step alone.
     torch::manual_seed(
         Random{static_cast<uint64_t>(recipe_.seed), 0xD20, static_cast<uint64_t>(progress_.step)}.next());
-    const double rate = learning_rate();
+    const double rate = this->rate();
     const int64_t shift_step = progress_.step - frozen_steps_;
     if (shift_step >= 0) learner_.before_step(shift_step);
     const Mixed mixed = mix(images_tensor(batch, size_), labels_tensor(batch), recipe_.mixup, recipe_.cutmix);
@@ -286,7 +274,7 @@ class Trainer {
       report.train_loss = progress_.loss_sum / static_cast<double>(progress_.seen);
       report.train_top1 = static_cast<double>(progress_.right) / static_cast<double>(progress_.seen);
     }
-    report.learning_rate = learning_rate();
+    report.learning_rate = rate();
     report.shift_sparsity = sparsity();
     if (data_.val) validate(report);
     for (const auto& [name, reason] : loader_.broken()) note_broken(name, reason);
@@ -299,6 +287,7 @@ class Trainer {
     const bool waiting = report.best || progress_.epoch < recipe_.freeze_body;
     progress_.since_best = waiting ? 0 : progress_.since_best + 1;
     progress_.stopped = recipe_.patience > 0 && progress_.since_best >= recipe_.patience;
+    report.stopped = progress_.stopped, report.waited = waited_, report.has_val = data_.val != nullptr;
     progress_.best_settled = learner_.settled();
     ++progress_.epoch;
     progress_.batch = 0;
@@ -316,21 +305,7 @@ class Trainer {
   }
 
   void save_epoch(const EpochReport& report) {
-    json line = {{"epoch", report.epoch},
-                 {"train_loss", report.train_loss},
-                 {"train_top1", report.train_top1},
-                 {"learning_rate", report.learning_rate},
-                 {"images_per_s", report.images_per_s},
-                 {"seconds", report.seconds},
-                 {"waited", waited_},
-                 {"broken_images", report.broken_images}};
-    if (progress_.stopped) line["stopped"] = true;
-    if (report.shift_sparsity >= 0) line["shift_sparsity"] = report.shift_sparsity;
-    if (data_.val) {
-      line["val_loss"] = report.val_loss;
-      line["val_top1"] = report.val_top1;
-      line["val_images"] = report.val_images;
-    }
+    const json line = epoch_record(report, kept());
     progress_.metrics += line.dump() + "\n";
     ModelInfo info{recipe_.model, recipe_.shift, data_.class_names, preprocess_, {}};
     info.notes["epoch"] = std::to_string(report.epoch);

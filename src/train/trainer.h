@@ -22,9 +22,10 @@ struct EpochReport {
   double train_loss = 0, train_top1 = 0;
   double val_loss = 0, val_top1 = -1;  // top-1 below 0: there is no val
   int64_t val_images = 0;
-  double shift_sparsity = 0, learning_rate = 0, images_per_s = 0, seconds = 0;
+  double shift_sparsity = 0, learning_rate = 0, images_per_s = 0, seconds = 0;  // sparsity as above
+  double waited = 0;                                                            // for pictures, s
   int64_t broken_images = 0;
-  bool best = false;
+  bool best = false, stopped = false, has_val = false;  // stopped: early
 };
 
 // Hears of a training; called from the training thread.

@@ -64,6 +64,15 @@ torch::Tensor class_weights(const Recipe& recipe, const Data& data) {
   return torch::tensor(pictures);
 }
 
+std::string describe_data(const std::string& name, const Data& data) {
+  std::string line = name + ": " + data.format + ", " + std::to_string(data.class_names.size()) +
+                     " classes, train " + std::to_string(data.train->size());
+  if (data.val) line += ", val " + std::to_string(data.val->size());
+  if (data.val_from_train) line += " (held out of train/, by the seed)";
+  if (data.test) line += ", test " + std::to_string(data.test->size());
+  return line;
+}
+
 std::string data_fingerprint(const Data& data) {
   uint64_t hash = 1469598103934665603u;  // FNV-1a
   auto add = [&](uint64_t value) { hash = (hash ^ value) * 1099511628211u; };

@@ -20,6 +20,9 @@ LoaderOptions loader_options(const Recipe& recipe, const Preprocess& preprocess)
 // What each class counts in the loss, [classes], 1 on average over the pictures; undefined: all alike.
 torch::Tensor class_weights(const Recipe& recipe, const Data& data);
 
+// In a line: the format, classes and pictures found in `name`.
+std::string describe_data(const std::string& name, const Data& data);
+
 // Classes and labels in their order: what must not change under a run.
 std::string data_fingerprint(const Data& data);
 
