@@ -96,7 +96,7 @@ void print(const std::string& root, const DataCheck& check) {
     std::printf("  %ld %s, such as %s\n", p.files, p.what.c_str(), p.first.c_str());
   });
   print("groups of near-duplicates", check.duplicates, [&](const auto& group) {
-    std::printf(" %s%s\n", check.across_parts(group) ? " across parts" : "",
+    std::printf("  a group%s%s\n", check.across_parts(group) ? " across parts" : "",
                 check.across_classes(group) ? " across classes" : "");
     for (size_t k = 0; k < std::min<size_t>(group.size(), 4); ++k)
       std::printf("    %s\n", check.pictures[group[k]].name.c_str());

@@ -53,7 +53,7 @@ const Row kCommands[] = {
     {"export", "Write a trained network as one ONNX file", export_command},
     {"run", "Run an ONNX file on an array", run_command},
     {"verify", "Compare an ONNX file's results here with LibTorch's and ONNX Runtime's", verify_command},
-    {"data", "Check a folder of labelled pictures", data_command},
+    {"data", "Check a folder of labelled pictures, or pack it as tar shards", data_command},
     {"bench", "Measure the speed of an ONNX file, or of training", bench_command},
 };
 

@@ -97,7 +97,7 @@ std::string arrows(const AtlasLayer& layer, int reach) {
            "\"/><circle r=\"1.6\" cx=\"" + place(to[1]) + "\" cy=\"" + place(to[0]) + "\" class=\"" +
            (rounded(to) == Shift{} ? "home" : "away") + "\"/>";
   }
-  return svg + "</svg>" + (step > 1 ? "<br>every " + std::to_string(step) + "th channel" : "");
+  return svg + "</svg>" + (step > 1 ? "<br>one channel in " + std::to_string(step) : "");
 }
 
 // The picture, bright where the network sees, with a frame around all that it can.
@@ -129,15 +129,17 @@ std::string reach_section(const Atlas& atlas, const std::map<std::string, Moves>
     return std::to_string(r.farthest[0] + r.farthest[1] + 1) + " &times; " +
            std::to_string(r.farthest[2] + r.farthest[3] + 1) + " px";
   };
-  std::string html = "<h2>How far the stack can see</h2>\n<p>A pixel in the middle of the last map can see " +
-                     span(reach) + " of the input of " + std::to_string(atlas.size) + " &times; " +
-                     std::to_string(atlas.size) + " px (" + std::to_string(reach.farthest[0]) + " up, " +
-                     std::to_string(reach.farthest[1]) + " down, " + std::to_string(reach.farthest[2]) +
-                     " left, " + std::to_string(reach.farthest[3]) +
-                     " right); without any shift it would be " + span(still) +
-                     ". Half of its weight lies within " + std::to_string(reach.half_side(0.5)) +
-                     " px of the middle, 95% within " + std::to_string(reach.half_side(0.95)) +
-                     ", if every layer mixed its channels evenly and a shortcut carried half.</p>\n";
+  const bool beyond =
+      std::min(reach.farthest[0] + reach.farthest[1], reach.farthest[2] + reach.farthest[3]) >= atlas.size;
+  std::string html =
+      "<h2>How far the stack can see</h2>\n<p>A pixel in the middle of the last map can see " + span(reach) +
+      (beyond ? ", more than the whole input of " : " of the input of ") + std::to_string(atlas.size) +
+      " &times; " + std::to_string(atlas.size) + " px (" + std::to_string(reach.farthest[0]) + " up, " +
+      std::to_string(reach.farthest[1]) + " down, " + std::to_string(reach.farthest[2]) + " left, " +
+      std::to_string(reach.farthest[3]) + " right); without any shift it would be " + span(still) +
+      ". Half of its weight lies within " + std::to_string(reach.half_side(0.5)) +
+      " px of the middle, 95% within " + std::to_string(reach.half_side(0.95)) +
+      ", if every layer mixed its channels evenly and a shortcut carried half.</p>\n";
   if (atlas.picture) {
     constexpr int kSide = 384;
     const bool framed = *std::max_element(reach.farthest.begin(), reach.farthest.end()) < atlas.size / 2;
@@ -237,8 +239,8 @@ std::string history(const Atlas& atlas) {
   return "<h2>Epoch by epoch</h2>\n<p>From the run's record: a row a layer, a column an epoch, darker for "
          "more.</p>\n" +
          by_epoch(atlas, "Share of channels that stay", &AtlasLayer::still, 1, 2) +
-         by_epoch(atlas, "Mean distance of displacements from their start, px", &AtlasLayer::travelled,
-                  farthest, 2);
+         by_epoch(atlas, "Mean distance of displacements from their start, px (of those that came home too)",
+                  &AtlasLayer::travelled, farthest, 2);
 }
 
 std::string movement(const Atlas& atlas) {

@@ -33,7 +33,9 @@ constexpr const char* kScript = R"JS(
   for (const figure of document.querySelectorAll('figure.chart')) {
     const given = JSON.parse(figure.querySelector('script').textContent);
     const canvas = figure.querySelector('canvas');
-    const axis = (title, min, max) => ({type: 'linear', min, max, title: {display: true, text: title}, ticks: {}, grid: {}});
+    const whole = given.lines.every(line => line.points.every(([x]) => Number.isInteger(x)));
+    const axis = (title, min, max, more) =>
+      ({type: 'linear', min, max, title: {display: true, text: title}, ticks: {}, grid: {}, ...more});
     const chart = new Chart(canvas, {
       type: 'line',
       data: {datasets: given.lines.map(line => ({
@@ -43,9 +45,9 @@ constexpr const char* kScript = R"JS(
       options: {
         animation: false, responsive: true, maintainAspectRatio: false, parsing: false, spanGaps: false,
         interaction: {mode: 'nearest', axis: 'x', intersect: false},
-        scales: {x: axis(given.x, given.x_min, given.x_max), y: axis(given.y, given.y_min, given.y_max)},
+        scales: {x: axis(given.x, given.x_min, given.x_max, whole ? {bounds: 'data', ticks: {precision: 0}} : {}), y: axis(given.y, given.y_min, given.y_max)},
         plugins: {legend: {display: given.lines.length > 1, position: 'bottom',
-                           labels: {usePointStyle: true, pointStyle: 'line'}},
+                           labels: {usePointStyle: true, pointStyle: 'line', pointStyleWidth: 36}},
                   tooltip: {callbacks: {title: items => items.length ? given.x + ' ' + items[0].label : ''}}}}});
     style(chart);
     chart.update();

@@ -88,8 +88,8 @@ __device__ __forceinline__ bool is_near(int dy, int dx) {
   return dy >= -kMargin && dy <= kMargin && dx >= -kMargin && dx <= kMargin;
 }
 
-// The sparse shift. Blocks: tiles, and within each, groups of channels, which share cache lines. A thread writes
-// kEach channels of a pixel.
+// The sparse shift. Blocks: tiles, and within each, groups of channels, which share cache lines. A thread
+// writes kEach channels of a pixel.
 template <bool kAdjoint, class T, class Real>
 __global__ void __launch_bounds__(kThreads) sparse(const T* x, T* y, const Real* displacement, Grid grid) {
   __shared__ uint4 tile[kPixels * kVectors];
