@@ -209,8 +209,7 @@ std::string by_epoch(const Atlas& atlas, const std::string& title, std::vector<d
   std::vector<size_t> shown;
   const size_t epochs = atlas.epochs.size(), columns = std::min(epochs, kColumns);
   for (size_t k = 0; k < columns; ++k) shown.push_back((k + 1) * epochs / columns - 1);
-  std::string table =
-      "<table class=\"matrix history\"><caption>" + title + "</caption><tr><th scope=\"col\">layer</th>";
+  std::string table = "<table class=\"matrix history\"><tr><th scope=\"col\">layer</th>";
   for (size_t k = 0; k < columns; ++k) {
     const bool named = k == 0 || k + 1 == columns || (columns - 1 - k) % 5 == 0;
     table +=
@@ -227,8 +226,8 @@ std::string by_epoch(const Atlas& atlas, const std::string& title, std::vector<d
                "\"></td>";
     table += "<td class=\"n\">" + fixed(row.back(), digits) + "</td></tr>\n";
   }
-  return "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"" + title + "\">" + table +
-         "</table></div>\n";
+  return "<h3>" + title + "</h3>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"" +
+         title + "\">" + table + "</table></div>\n";
 }
 
 std::string history(const Atlas& atlas) {

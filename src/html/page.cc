@@ -55,8 +55,6 @@ summary { cursor: pointer; }
 .matrix .miss { background: color-mix(in srgb, var(--bad) calc(85% * var(--v)), transparent); }
 .matrix .up { vertical-align: bottom; }
 .matrix .up span { writing-mode: vertical-rl; transform: rotate(180deg); }
-.history { margin-bottom: 1rem; }
-.history caption { text-align: left; font-weight: 600; padding: .5rem 0 .25rem; white-space: nowrap; }
 .history td.hit { min-width: .75rem; border: 1px solid var(--back); } .history th.n { padding: 0; font-weight: 400;
   font-size: .75rem; max-width: .75rem; overflow: visible; }
 figure.layer { width: auto; min-width: 9rem; max-width: 15.5rem; font-size: .8125rem; }
