@@ -226,8 +226,7 @@ std::string by_epoch(const Atlas& atlas, const std::string& title, std::vector<d
                "\"></td>";
     table += "<td class=\"n\">" + fixed(row.back(), digits) + "</td></tr>\n";
   }
-  return "<h3>" + title + "</h3>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"" +
-         title + "\">" + table + "</table></div>\n";
+  return "<h3>" + title + "</h3>\n" + region(title, table + "</table>");
 }
 
 std::string history(const Atlas& atlas) {

@@ -148,6 +148,11 @@ std::string percent(double share, int digits) {
   return fixed(100 * share, digits) + "%";
 }
 
+std::string region(const std::string& name, const std::string& table) {
+  return "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"" + escape(name) + "\">" + table +
+         "</div>\n";
+}
+
 std::string picture(const Image& image, int side, const std::string& alt) {
   const int longest = std::max(image.width, image.height);
   Image smaller;

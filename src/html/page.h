@@ -14,6 +14,9 @@ std::string escape(const std::string& text);
 std::string fixed(double value, int digits);
 std::string percent(double share, int digits = 2);
 
+// A table in a frame of its own that scrolls sideways, by keyboard too.
+std::string region(const std::string& name, const std::string& table);
+
 // <img> of a picture, scaled so that neither side is over `side` px, never enlarged; small ones (icons, 32
 // px) are shown enlarged by whole factors instead. `alt` is escaped here.
 std::string picture(const Image& image, int side, const std::string& alt);

@@ -21,11 +21,6 @@ constexpr size_t kPictures = 16, kPairs = 12;
 std::string heading(const std::string& title) {
   return "<h2>" + escape(title) + "</h2>\n";
 }
-std::string region(const std::string& name, const std::string& table) {
-  return "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"" + escape(name) + "\">" + table +
-         "</div>\n";
-}
-
 std::string summary(const std::vector<ReportedRun>& runs) {
   std::string rows;
   for (const ReportedRun& run : runs) {

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <vector>
 
+#include "ops/shift_elements.h"
+
 namespace fewshift {
 
 struct Shift {
@@ -45,10 +47,7 @@ inline double half_to_even(double u) {
   return std::nearbyint(u);
 }
 
-inline double fraction(double u) {  // 0 for infinities and NaN, whose channels read zeros alone
-  const double f = u - std::floor(u);
-  return f >= 0 ? f : 0;
-}
+using elements::fraction;
 
 // Rows or planes of so many elements that a thread takes at a time.
 inline int64_t grain(int64_t elements) {

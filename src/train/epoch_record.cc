@@ -15,7 +15,7 @@ nlohmann::json epoch_record(const EpochReport& report, const Network& network) {
                          {"waited", report.waited},
                          {"broken_images", report.broken_images}};
   if (report.stopped) line["stopped"] = true;
-  if (report.has_val) {
+  if (report.val_top1 >= 0) {
     line["val_loss"] = report.val_loss;
     line["val_top1"] = report.val_top1;
     line["val_images"] = report.val_images;

@@ -9,8 +9,7 @@
 namespace fewshift {
 
 // Of a network with shifts also "layers": by the shift layer's name, the share of its channels that do not
-// move
-// ("shift_sparsity") and how far its displacements are from their start, px, on average ("travelled").
+// move ("shift_sparsity") and how far its displacements are from their start, px, on average ("travelled").
 nlohmann::json epoch_record(const EpochReport& report, const Network& network);
 
 }  // namespace fewshift

@@ -287,7 +287,7 @@ class Trainer {
     const bool waiting = report.best || progress_.epoch < recipe_.freeze_body;
     progress_.since_best = waiting ? 0 : progress_.since_best + 1;
     progress_.stopped = recipe_.patience > 0 && progress_.since_best >= recipe_.patience;
-    report.stopped = progress_.stopped, report.waited = waited_, report.has_val = data_.val != nullptr;
+    report.stopped = progress_.stopped, report.waited = waited_;
     progress_.best_settled = learner_.settled();
     ++progress_.epoch;
     progress_.batch = 0;

@@ -25,7 +25,7 @@ struct EpochReport {
   double shift_sparsity = 0, learning_rate = 0, images_per_s = 0, seconds = 0;  // sparsity as above
   double waited = 0;                                                            // for pictures, s
   int64_t broken_images = 0;
-  bool best = false, stopped = false, has_val = false;  // stopped: early
+  bool best = false, stopped = false;  // stopped: early
 };
 
 // Hears of a training; called from the training thread.
