@@ -51,7 +51,7 @@ void expect_equal(const std::string& model, const std::string& shift, int64_t si
   graph::fold_batch_norm(g);
   g = graph::parse_onnx(graph::format_onnx(g), what);
   graph::recognise_shift(g);
-  graph::recognise_gelu(g);
+  graph::recognise_functions(g);
   const graph::Tensor input{{batch, 3, size, size},
                             std::vector<float>(x.data_ptr<float>(), x.data_ptr<float>() + x.numel())};
   const graph::Tensor y = graph::interpret(g, input);

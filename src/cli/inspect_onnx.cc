@@ -56,7 +56,7 @@ int inspect_onnx(const InspectOptions& o) {
   }
   graph::Graph g = graph::read_onnx(path);
   graph::recognise_shift(g);
-  graph::recognise_gelu(g);
+  graph::recognise_functions(g);
   graph::Dims input = g.input_dims;
   input[0] = 1;
   const std::vector<Layer> layers = layers_of(g);

@@ -37,12 +37,18 @@ void write_all(int fd, const std::filesystem::path& path, std::string_view bytes
 }
 
 template <class Buffer>
-Buffer read_all(const std::filesystem::path& path) {
+Buffer read_all(const std::filesystem::path& path, int64_t most = INT64_MAX) {
   Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (file.fd < 0) fail(path, "cannot open", errno);
   struct stat status;
   if (::fstat(file.fd, &status) != 0) fail(path, "cannot read", errno);
   if (S_ISDIR(status.st_mode)) fail(path, "cannot read", EISDIR);
+  auto check = [&](int64_t bytes) {
+    if (bytes > most)
+      throw Error(ErrorCode::kUnsupported, path.string(),
+                  "is of more than " + std::to_string(most) + " bytes");
+  };
+  check(status.st_size);
   Buffer buffer;
   size_t size = 0;
   buffer.resize(static_cast<size_t>(std::max<off_t>(0, status.st_size)) + 1);  // room to see the end
@@ -53,6 +59,7 @@ Buffer read_all(const std::filesystem::path& path) {
     if (got < 0) fail(path, "cannot read", errno);
     if (got == 0) break;
     size += static_cast<size_t>(got);
+    check(static_cast<int64_t>(size));
   }
   buffer.resize(size);
   return buffer;
@@ -71,8 +78,8 @@ std::string read_file(const std::filesystem::path& path) {
   return read_all<std::string>(path);
 }
 
-AlignedBytes read_bytes(const std::filesystem::path& path) {
-  return read_all<AlignedBytes>(path);
+AlignedBytes read_bytes(const std::filesystem::path& path, int64_t most) {
+  return read_all<AlignedBytes>(path, most);
 }
 
 void write_file_atomic(const std::filesystem::path& path, std::string_view bytes) {

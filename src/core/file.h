@@ -1,6 +1,7 @@
 // Whole files: read in one piece, written so that a failure never harms what was there.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -16,7 +17,9 @@ std::string extension_of(const std::filesystem::path& path);
 std::string read_file(const std::filesystem::path& path);
 
 // The same, beginning at a cache line.
-AlignedBytes read_bytes(const std::filesystem::path& path);
+// Throws (kUnsupported) where
+// there are more than `most`.
+AlignedBytes read_bytes(const std::filesystem::path& path, int64_t most = INT64_MAX);
 
 // Writes `bytes` to a temporary file beside `path`, syncs it to disk and renames it to `path`: after a crash,
 // a kill or a full disk `path` holds either its old content or all of the new. A symbolic link stays one; to

@@ -14,6 +14,9 @@ using graph::Dims;
 using graph::Node;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr int64_t kLongest = int64_t{1} << 20;   // rows and columns of a map
+constexpr int64_t kFarthest = int64_t{1} << 10;  // the stride of a view
+constexpr int64_t kMostSources = int64_t{1} << 24;
 
 // What a value is while steps are made: a view, and for a moment, in a shuffle, two factors of its channels.
 struct Seen {
@@ -23,8 +26,12 @@ struct Seen {
 
 class Builder {
  public:
-  explicit Builder(graph::Graph& graph)
-      : graph_(graph), seen_(graph.values.size()), readers_(count_readers(graph)) {
+  Builder(graph::Graph& graph, int lanes, const graph::Limits& limits)
+      : graph_(graph),
+        lanes_(lanes),
+        limits_(limits),
+        seen_(graph.values.size()),
+        readers_(count_readers(graph)) {
     Dims input = graph.input_dims;
     if (input.size() != 4)
       throw Error(ErrorCode::kUnsupported, "input", "is " + graph::text(input) + ", not NCHW");
@@ -47,7 +54,10 @@ class Builder {
       std::visit([&](const auto& op) { add(op); }, node.op);
     }
     const Seen& output = seen(graph_.output);
+    if (output.outer > 0) throw Error(ErrorCode::kUnsupported, "the output", "has five dimensions");
     program_.output = output.view;
+    program_.features = features();
+    program_.memory_bytes = limits_.memory_bytes;
     // What is done once for all pictures comes after what is done for each.
     std::stable_partition(program_.steps.begin(), program_.steps.end(),
                           [](const Step& s) { return !s.tail; });
@@ -57,6 +67,17 @@ class Builder {
  private:
   [[noreturn]] void refuse(const std::string& what) const {
     throw Error(ErrorCode::kUnsupported, "node " + node_->name + " (" + kind(node_->op) + ")", what);
+  }
+  // What the last pooling of a whole map gives.
+  View features() const {
+    for (size_t k = graph_.nodes.size(); k-- > 0;) {
+      const Node& node = graph_.nodes[k];
+      const auto* pool = std::get_if<graph::Pool>(&node.op);
+      if (std::holds_alternative<graph::GlobalAverage>(node.op) ||
+          (pool && one_pixel(dims_[node.output]) && !one_pixel(dims_[node.inputs[0]])))
+        return seen_[node.output].view;
+    }
+    return {};
   }
   bool is_constant(int v) const { return graph_.values[v].constant.has_value(); }
   const graph::Tensor& constant(size_t k) const {
@@ -119,11 +140,22 @@ class Builder {
   int new_map(const Dims& dims, bool tail) {
     const bool pixels = dims.size() == 4;
     if (dims.size() != 4 && dims.size() != 2) refuse("its output is " + graph::text(dims));
+    if (pixels && std::max(dims[2], dims[3]) > kLongest) refuse("its output is " + graph::text(dims));
     program_.maps.push_back({dims[1], pixels ? dims[2] : 1, pixels ? dims[3] : 1, false, tail, -1, 0});
     return static_cast<int>(program_.maps.size()) - 1;
   }
-  Seen whole(int map) const {
+  // Views are lists: of graphs made to be large they would be larger than the file by far.
+  void count(int64_t sources) {
+    sources_ += sources;
+    if (sources_ > kMostSources) refuse("it and those before it have too many channels");
+  }
+  void count_weights(int64_t floats) {
+    weights_ += floats;
+    if (weights_ > limits_.weight_bytes / 4) refuse("its weights and those before it are beyond the limit");
+  }
+  Seen whole(int map) {
     const Map& m = program_.maps[map];
+    count(m.channels);
     View view{{}, m.height, m.width, 1, 1};
     for (int64_t c = 0; c < m.channels; ++c) view.channels.push_back({map, static_cast<int>(c), 0, 0});
     return {std::move(view), 0, 0};
@@ -137,16 +169,26 @@ class Builder {
     if (s.outer > 0) refuse("reads a value of five dimensions");
     return s.view;
   }
-  void set(View view) { seen_[node_->output] = {std::move(view), 0, 0}; }
+  void set(View view) {
+    count(static_cast<int64_t>(view.channels.size()));
+    if (std::max(view.height, view.width) > kLongest) refuse("makes a map of too many rows or columns");
+    seen_[node_->output] = {std::move(view), 0, 0};
+  }
 
-  Step& step(Operator op, std::vector<View> reads) {
+  // That writes a map of these dimensions.
+  Step& step(Operator op, std::vector<View> reads, const Dims& dims) {
     const bool tail = tail_[node_->output];
     bool reads_tail = false;
     for (int v : node_->inputs) reads_tail |= !is_constant(v) && tail_[v];
-    const int map = new_map(dims_[node_->output], tail);
+    const int map = new_map(dims, tail);
     program_.steps.push_back({node_->name, std::move(op), std::move(reads), map, reads_tail, false});
-    seen_[node_->output] = whole(map);
     return program_.steps.back();
+  }
+  // That writes the node's output.
+  Step& step(Operator op, std::vector<View> reads) {
+    Step& made = step(std::move(op), std::move(reads), dims_[node_->output]);
+    seen_[node_->output] = whole(made.writes);
+    return made;
   }
   static bool displaced(const View& view) {
     return std::any_of(view.channels.begin(), view.channels.end(),
@@ -154,6 +196,9 @@ class Builder {
   }
   // The view in a map of its own, where its pixels' neighbours are its own too.
   View copied(const View& view) {
+    for (const Source& s : view.channels) {
+      if (s.map >= 0 && program_.maps[s.map].tail) refuse("copies what is computed for all pictures at once");
+    }
     program_.maps.push_back(
         {static_cast<int64_t>(view.channels.size()), view.height, view.width, false, false, -1, 0});
     const int map = static_cast<int>(program_.maps.size()) - 1;
@@ -175,12 +220,15 @@ class Builder {
     const bool shifts = displaced(x);
     std::vector<View> reads = {x};
     if (op.adds) reads.push_back(view(3));
+    count_weights(graph::elements(w.dims));
     if (depthwise(op, *node_) && !op.adds) {
       if (one_pixel(dims_[node_->inputs[0]]) && one_pixel(dims_[node_->output])) {  // a number a channel
-        Scale scale{{}, {bias.begin(), bias.end()}, op.low, op.high};
+        Scale scale{{}, {bias.begin(), bias.end()}, false, op.low, op.high};
         const int64_t tap =
             op.pad_begin[0] / op.dilation[0] * op.kernel[1] + op.pad_begin[1] / op.dilation[1];
-        const bool on_it = op.pad_begin[0] % op.dilation[0] == 0 && op.pad_begin[1] % op.dilation[1] == 0;
+        bool on_it = true;
+        for (int a = 0; a < 2; ++a)
+          on_it &= op.pad_begin[a] % op.dilation[a] == 0 && op.pad_begin[a] / op.dilation[a] < op.kernel[a];
         for (int64_t o = 0; o < outputs; ++o) scale.scale.push_back(on_it ? w.values[o * each + tap] : 0.0f);
         step(std::move(scale), {x});
         return;
@@ -188,26 +236,52 @@ class Builder {
       step(ConvolveDepthwise{op, take(1), std::move(bias), 0, 0}, {shifts ? copied(x) : x});
       return;
     }
-    // Groups as one product with zeros between them.
-    Floats weight;
-    if (op.groups == 1) {
-      weight = take(1);
-    } else {
-      const int64_t inputs = static_cast<int64_t>(x.channels.size()), taps = w.dims[2] * w.dims[3];
-      weight = Floats(outputs * inputs * taps, 0.0f);
-      for (int64_t o = 0; o < outputs; ++o) {
-        const int64_t first = o / (outputs / op.groups) * w.dims[1];
-        std::copy_n(w.values.begin() + o * each, each, weight.begin() + (o * inputs + first) * taps);
-      }
-    }
+    if (op.groups > 1) return add_groups(op, reads, shifts);
     Convolve convolve;
     convolve.conv = op;
-    convolve.weight = std::move(weight), convolve.bias = std::move(bias);
+    convolve.weight = take(1), convolve.bias = std::move(bias);
     step(std::move(convolve), std::move(reads)).shifts = shifts;
+  }
+  // A product for each group; for several with zeros between them where one has fewer outputs than a vector.
+  void add_groups(const graph::Conv& op, const std::vector<View>& reads, bool shifts) {
+    const graph::Tensor& w = constant(1);
+    const Dims& y = dims_[node_->output];
+    const int64_t outputs = w.dims[0] / op.groups, inputs = w.dims[1], taps = w.dims[2] * w.dims[3];
+    const int64_t together = std::min(op.groups, (lanes_ + outputs - 1) / outputs);
+    auto part = [](const View& view, int64_t begin, int64_t end) {
+      View result{{}, view.height, view.width, view.stride_y, view.stride_x};
+      result.channels.assign(view.channels.begin() + begin, view.channels.begin() + end);
+      return result;
+    };
+    View joined{{}, y[2], y[3], 1, 1};
+    for (int64_t first = 0; first < op.groups; first += together) {
+      const int64_t count = std::min(together, op.groups - first), from = first * outputs;
+      count_weights(count * outputs * count * inputs * taps);
+      Convolve convolve;
+      convolve.conv = op;
+      convolve.conv.groups = 1;
+      convolve.weight = Floats(count * outputs * count * inputs * taps, 0.0f);
+      convolve.bias = Floats(count * outputs, 0.0f);
+      float* to = convolve.weight.begin();
+      for (int64_t o = 0; o < count * outputs; ++o) {
+        std::copy_n(w.values.begin() + (from + o) * inputs * taps, inputs * taps,
+                    to + (o * count + o / outputs) * inputs * taps);
+        if (node_->inputs.size() >= 3) convolve.bias[o] = constant(2).values[from + o];
+      }
+      std::vector<View> own = {part(reads[0], first * inputs, (first + count) * inputs)};
+      if (op.adds) own.push_back(part(reads[1], from, from + count * outputs));
+      Step& made = step(std::move(convolve), std::move(own), {1, count * outputs, y[2], y[3]});
+      made.shifts = shifts;
+      if (together < op.groups) made.name += "." + std::to_string(first / together);
+      const View written = whole(made.writes).view;
+      joined.channels.insert(joined.channels.end(), written.channels.begin(), written.channels.end());
+    }
+    set(std::move(joined));
   }
   void add(const graph::Linear&) {
     const graph::Tensor& w = constant(1);
     program_.madds += graph::elements(w.dims);
+    count_weights(graph::elements(w.dims));
     Floats bias(w.dims[0], 0.0f);
     if (node_->inputs.size() == 3) bias = constant(2).values;
     Convolve product;
@@ -216,6 +290,7 @@ class Builder {
   }
   void add(const graph::Shift& op) {
     View x = settled(0);
+    if (std::max(x.stride_y, x.stride_x) * op.stride > kFarthest) x = copied(x);
     const Dims& y = dims_[node_->output];
     for (size_t c = 0; c < x.channels.size(); ++c) {
       const auto [dy, dx] = op.moves[c];
@@ -262,8 +337,13 @@ class Builder {
       case graph::Function::kHardSwish:
         apply.function = ElementFunction::kHardSwish;
         break;
+      case graph::Function::kSwish:
+        apply.function = ElementFunction::kSwish;
+        break;
       case graph::Function::kSoftmax:
-        refuse("softmax is not computed here: leave it out, predict applies it to the logits");
+        program_.probabilities = node_->output == graph_.output;
+        step(SoftMax{}, {settled(0)});
+        return;
     }
     step(apply, {view(0)});
   }
@@ -275,17 +355,17 @@ class Builder {
       const graph::Tensor& numbers = constant(k);
       const auto channels = static_cast<size_t>(dims_[node_->output][1]);
       AlignedFloats values(numbers.values.begin(), numbers.values.end());
-      const bool by_channel = numbers.dims.size() == 4
-                                  ? numbers.dims[2] == 1 && numbers.dims[3] == 1 && numbers.dims[0] == 1
-                              : numbers.dims.size() == 3 ? numbers.dims[1] == 1 && numbers.dims[2] == 1
-                                                         : false;
+      const size_t rank = dims_[node_->output].size();
+      Dims lined = numbers.dims;  // as the output's
+      if (lined.size() < rank) lined.insert(lined.begin(), rank - lined.size(), 1);
+      const bool by_channel = lined.size() == rank && lined[1] == static_cast<int64_t>(values.size());
       if (values.size() == 1)
         values.assign(channels, values[0]);
       else if (!by_channel || values.size() != channels)
         refuse("computes with a constant of " + graph::text(numbers.dims));
       if (dims_[node_->inputs[1 - k]] != dims_[node_->output]) refuse("broadcasts a map to a constant");
-      step(multiply ? Scale{values, AlignedFloats(channels, 0.0f), -kInfinity, kInfinity}
-                    : Scale{AlignedFloats(channels, 1.0f), values, -kInfinity, kInfinity},
+      step(multiply ? Scale{values, AlignedFloats(channels, 0.0f)}
+                    : Scale{AlignedFloats(channels, 1.0f), values},
            {view(1 - k)});
       return;
     }
@@ -296,9 +376,10 @@ class Builder {
     }
     for (size_t k = 0; k < 2; ++k) {  // a map and a number a channel
       const Dims &map = dims_[node_->inputs[k]], &numbers = dims_[node_->inputs[1 - k]];
-      if (multiply && map == dims_[node_->output] && numbers.size() == 4 && one_pixel(numbers) &&
-          numbers[1] == map[1]) {
-        step(Scale{}, {view(k), view(1 - k)});
+      if (map == dims_[node_->output] && numbers.size() == 4 && one_pixel(numbers) && numbers[1] == map[1]) {
+        Scale scale;
+        scale.adds = !multiply;
+        step(std::move(scale), {view(k), view(1 - k)});
         return;
       }
     }
@@ -330,17 +411,34 @@ class Builder {
       x.channels = std::move(taken);
       return set(std::move(x));
     }
-    if (op.axis < 2 || op.begin > 0 || op.end < dims_[node_->inputs[0]][op.axis])
+    const Dims& d = dims_[node_->inputs[0]];
+    if (op.axis < 2 || d.size() != 4 || op.step > kFarthest)
       refuse("takes part of axis " + std::to_string(op.axis));
-    (op.axis == 2 ? x.stride_y : x.stride_x) *= op.step;
-    (op.axis == 2 ? x.height : x.width) = dims_[node_->output][op.axis];
-    set(std::move(x));
+    if (std::max(x.stride_y, x.stride_x) * op.step > kFarthest) x = copied(x);
+    const bool rows = op.axis == 2;
+    int64_t& stride = rows ? x.stride_y : x.stride_x;
+    for (Source& s : x.channels) {
+      if (s.map >= 0) (rows ? s.dy : s.dx) += static_cast<int>(op.begin * stride);
+    }
+    stride *= op.step;
+    (rows ? x.height : x.width) = dims_[node_->output][op.axis];
+    const bool part = op.begin > 0 || op.end < d[op.axis];
+    set(part ? copied(x) : std::move(x));  // beside a part are pixels, not zeros
   }
   void add(const graph::Pad& op) {
-    for (size_t k = 0; k < op.before.size(); ++k) {
-      if (k != 1 && (op.before[k] || op.behind[k])) refuse("pads axis " + std::to_string(k));
-    }
+    if (op.before[0] || op.behind[0]) refuse("pads the batch");
     View x = view(0);
+    if (op.before.size() == 4 && (op.before[2] || op.behind[2] || op.before[3] || op.behind[3])) {
+      x = settled(0);
+      const Dims& y = dims_[node_->output];
+      if (std::max(y[2], y[3]) > kLongest) refuse("makes " + graph::text(y));
+      for (Source& s : x.channels) {
+        s.dy -= static_cast<int>(x.stride_y * op.before[2]);
+        s.dx -= static_cast<int>(x.stride_x * op.before[3]);
+      }
+      x.height = y[2], x.width = y[3];
+      x = copied(x);
+    }
     x.channels.insert(x.channels.begin(), op.before[1], Source{});
     x.channels.insert(x.channels.end(), op.behind[1], Source{});
     set(std::move(x));
@@ -353,10 +451,27 @@ class Builder {
       x.outer = to[1], x.inner = to[2];
     } else if (from.size() == 5 && to.size() == 4 && to[0] == 1 && pixels(from) == pixels(to)) {
       x.outer = x.inner = 0;
-    } else if (!(one_pixel(from) && one_pixel(to) && to[0] == 1)) {
+    } else if (from.size() == 4 && to.size() == 2 && to[0] == 1 && !one_pixel(from)) {
+      return set(flattened(x.view));
+    } else if (from != to && !(one_pixel(from) && one_pixel(to) && to[0] == 1)) {
       refuse("makes " + graph::text(to) + " of " + graph::text(from));
     }
     seen_[node_->output] = std::move(x);
+  }
+  // Each pixel of each channel as a channel.
+  View flattened(const View& x) {
+    count(static_cast<int64_t>(x.channels.size()) * x.height * x.width);
+    View flat{{}, 1, 1, 1, 1};
+    for (const Source& s : x.channels) {
+      for (int64_t i = 0; i < x.height; ++i) {
+        for (int64_t j = 0; j < x.width; ++j) {
+          flat.channels.push_back(s);
+          flat.channels.back().dy += static_cast<int>(i * x.stride_y);
+          flat.channels.back().dx += static_cast<int>(j * x.stride_x);
+        }
+      }
+    }
+    return flat;
   }
   void add(const graph::Transpose& op) {
     const Seen& x = seen(node_->inputs[0]);
@@ -371,6 +486,9 @@ class Builder {
   }
 
   graph::Graph& graph_;
+  const int lanes_;
+  const graph::Limits limits_;
+  int64_t sources_ = 0, weights_ = 0;
   std::vector<Dims> dims_;
   std::vector<Seen> seen_;
   std::vector<char> tail_;
@@ -381,13 +499,14 @@ class Builder {
 
 }  // namespace
 
-Program build_program(graph::Graph graph, int lanes) {
+Program build_program(graph::Graph graph, int lanes, const graph::Limits& limits) {
   graph::fold_batch_norm(graph);
   graph::recognise_shift(graph);
-  graph::recognise_gelu(graph);
+  graph::recognise_functions(graph);
+  graph::fuse_pad(graph);
   graph::fuse_sum(graph);
   graph::fuse_activation(graph);
-  Program program = Builder(graph).run();
+  Program program = Builder(graph, lanes, limits).run();
   write_in_place(program, lanes);
   sort_channels(program);
   prepare(program, lanes);

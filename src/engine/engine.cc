@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "core/error.h"
+#include "core/file.h"
 #include "engine/execute.h"
 #include "engine/program.h"
 #include "engine/team.h"
@@ -23,21 +24,26 @@ struct Model::State {
 Model::Model(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Model::~Model() = default;
 
-std::shared_ptr<const Model> Model::load(const std::filesystem::path& file) {
-  graph::Graph graph = graph::read_onnx(file);
+std::shared_ptr<const Model> Model::load(const std::filesystem::path& file, const graph::Limits& limits) {
+  return parse(read_bytes(file, limits.file_bytes), file.string(), limits);
+}
+
+std::shared_ptr<const Model> Model::parse(AlignedBytes bytes, const std::string& where,
+                                          const graph::Limits& limits) {
+  graph::Graph graph = graph::parse_onnx(std::move(bytes), where, limits);
   try {
-    return from(std::move(graph));
+    return from(std::move(graph), limits);
   } catch (const Error& error) {
-    throw Error(error.code(), file.string(), error.what());
+    throw Error(error.code(), where, error.what());
   }
 }
 
-std::shared_ptr<const Model> Model::from(graph::Graph graph) {
+std::shared_ptr<const Model> Model::from(graph::Graph graph, const graph::Limits& limits) {
   auto state = std::make_unique<State>();
   state->kernels = &fewshift::kernels();
   state->name = graph.name;
   state->metadata = graph.metadata;
-  state->program = build_program(std::move(graph), state->kernels->lanes);
+  state->program = build_program(std::move(graph), state->kernels->lanes, limits);
   return std::shared_ptr<const Model>(new Model(std::move(state)));
 }
 
@@ -49,6 +55,12 @@ const std::vector<int64_t>& Model::input_dims() const {
 }
 const std::vector<int64_t>& Model::output_dims() const {
   return state_->program.output_dims;
+}
+int64_t Model::feature_count() const {
+  return static_cast<int64_t>(state_->program.features.channels.size());
+}
+bool Model::gives_probabilities() const {
+  return state_->program.probabilities;
 }
 const std::map<std::string, std::string>& Model::metadata() const {
   return state_->metadata;
@@ -90,11 +102,11 @@ struct Session::State {
 
   void work(int64_t job, int64_t piece, int thread) {
     if (job < count()) {
-      execute(kernels, tasks()[job], piece, picture, thread, own[thread].kept, serial, input, output);
+      execute(kernels, tasks()[job], piece, picture, thread, own[thread].kept, serial, arrays);
       return;
     }
     for (int64_t k = 0; k < each; ++k) {
-      execute(kernels, own[thread].tasks[k], 0, piece, 0, own[thread].kept, piece, input, output);
+      execute(kernels, own[thread].tasks[k], 0, piece, 0, own[thread].kept, piece, arrays);
       if (profiles && thread == 0) lap(k);
     }
   }
@@ -136,8 +148,7 @@ struct Session::State {
   std::vector<Own> own;
   int64_t each = 0;  // tasks before the tail
   int64_t picture = 0, serial = 0;
-  const float* input = nullptr;
-  float* output = nullptr;
+  Arrays arrays;
   bool profiles = false;
   std::vector<double> seconds, best;
   int64_t runs = 0;
@@ -156,9 +167,9 @@ Session::Session(std::shared_ptr<const Model> model, int64_t batch, int threads)
 }
 Session::~Session() = default;
 
-void Session::run(const float* input, float* output) noexcept {
+void Session::run(const float* input, float* output, float* features) noexcept {
   State& s = *state_;
-  s.input = input, s.output = output;
+  s.arrays = {input, output, features};
   if (!s.profiles) return s.run([](int64_t) {});
   s.last = State::Clock::now();
   s.run([&](int64_t job) { s.lap(job); });
@@ -173,8 +184,9 @@ void Session::profile(bool on) {
 }
 
 std::vector<Session::Layer> Session::layers() const {
-  constexpr const char* kKinds[] = {"pointwise", "depthwise", "pool",  "average", "function", "sum",
-                                    "scale",     "copy",      "input", "output",  "unit",     "save"};
+  constexpr const char* kKinds[] = {"pointwise", "depthwise", "pool",   "average", "function",
+                                    "sum",       "scale",     "copy",   "input",   "output",
+                                    "unit",      "save",      "softmax"};
   std::vector<Layer> layers;
   const double share = 1.0 / static_cast<double>(std::max<int64_t>(state_->runs, 1) * state_->batch);
   for (size_t k = 0; k < state_->tasks().size(); ++k) {

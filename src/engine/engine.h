@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "core/aligned.h"
 #include "graph/graph.h"
+#include "graph/limits.h"
 
 namespace fewshift::engine {
 
@@ -16,14 +18,20 @@ namespace fewshift::engine {
 class Model {
  public:
   // Throws Error naming the file, field or node: not readable, corrupt, with an operator that is not computed
-  // here.
-  static std::shared_ptr<const Model> load(const std::filesystem::path& file);
-  static std::shared_ptr<const Model> from(graph::Graph graph);
+  // here, beyond the limits.
+  static std::shared_ptr<const Model> load(const std::filesystem::path& file,
+                                           const graph::Limits& limits = {});
+  static std::shared_ptr<const Model> parse(AlignedBytes bytes, const std::string& where,
+                                            const graph::Limits& limits = {});
+  static std::shared_ptr<const Model> from(graph::Graph graph, const graph::Limits& limits = {});
   ~Model();
 
   const std::string& name() const;
   const std::vector<int64_t>& input_dims() const;   // of one picture: [1,C,H,W]
   const std::vector<int64_t>& output_dims() const;  // likewise
+  int64_t feature_count()
+      const;  // of one picture: of what the last pooling over a whole map gives; 0: no such
+  bool gives_probabilities() const;  // a softmax is its last operator
   const std::map<std::string, std::string>& metadata() const;
   int64_t madds() const;  // of convolutions and linear layers, for one picture
 
@@ -39,13 +47,14 @@ class Model {
 class Session {
  public:
   // model not null; batch and threads from 1 on. Throws Error (kInvalidArgument; kUnsupported where more than
-  // 8 GB would be needed).
+  // the model's limit of memory would be needed).
   Session(std::shared_ptr<const Model> model, int64_t batch = 1, int threads = 1);
   ~Session();
   Session(const Session&) = delete;
 
-  // input [batch,C,H,W], output [batch] times output_dims(), row-major. Allocates nothing.
-  void run(const float* input, float* output) noexcept;
+  // input [batch,C,H,W], output [batch] times output_dims(), features [batch][feature_count()] or none,
+  // row-major. Allocates nothing.
+  void run(const float* input, float* output, float* features = nullptr) noexcept;
 
   // The layers in their order, and the seconds they took since profile(true): for reading a bench.
   struct Layer {

@@ -2,6 +2,7 @@
 #include "engine/execute.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace fewshift::engine {
 namespace {
@@ -50,6 +51,21 @@ void give_output(const GiveOutput& args, float* output) {
         for (int64_t j = 0; j < args.columns; ++j, ++output)
           *output = from.x ? from.x[i * from.row + (args.pictures > 1 ? n : j) * from.pixel] : 0.0f;
       }
+    }
+  }
+}
+
+void soft_max(const SoftMaxPixels& args, const Part& part, int64_t column) {
+  auto at = [&](int64_t c, int64_t block) { return c / args.lanes * block + c % args.lanes; };
+  for (int64_t i = part.row_begin; i < part.row_end; ++i) {
+    for (int64_t j = 0; j < args.columns; ++j) {
+      const float* x = args.x + i * args.x_row + j * args.lanes;
+      float* y = args.y + column + i * args.y_row + j * args.lanes;
+      float most = x[0], sum = 0;
+      for (int64_t c = 1; c < args.channels; ++c) most = std::max(most, x[at(c, args.x_block)]);
+      for (int64_t c = 0; c < args.channels; ++c)
+        sum += y[at(c, args.y_block)] = std::exp(x[at(c, args.x_block)] - most);
+      for (int64_t c = 0; c < args.channels; ++c) y[at(c, args.y_block)] /= sum;
     }
   }
 }
@@ -183,7 +199,7 @@ struct Execution {
   Kept& kept;
   const int64_t run;
   const float* input;
-  float* output;
+  float *output, *features;
 
   template <class Args>
   void call(void (*kernel)(const Args&, const Part&), const Args& args) const {
@@ -197,6 +213,7 @@ struct Execution {
   void operator()(const Binary& args) const { call(kernels.binary, args); }
   void operator()(const Affine& args) const { call(kernels.affine, args); }
   void operator()(const CopyChannels& args) const { copy_channels(args, part, column); }
+  void operator()(const SoftMaxPixels& args) const { soft_max(args, part, column); }
   void operator()(const Bands& args) const {
     compute_bands(kernels, task, args, {piece, part.row_begin, part.row_end}, thread * args.thread_floats,
                   kept, run);
@@ -206,19 +223,21 @@ struct Execution {
     take_input(args, part, input + picture * args.channels * args.rows * args.columns);
   }
   void operator()(const GiveOutput& args) const {
-    give_output(args, output + picture * static_cast<int64_t>(args.from.size()) * args.rows * args.columns);
+    float* to = args.features ? features : output;
+    if (to)
+      give_output(args, to + picture * static_cast<int64_t>(args.from.size()) * args.rows * args.columns);
   }
 };
 
 }  // namespace
 
 void execute(const Kernels& kernels, const Task& task, int64_t piece, int64_t picture, int thread, Kept& kept,
-             int64_t run, const float* input, float* output) noexcept {
+             int64_t run, const Arrays& arrays) noexcept {
   const int64_t block = piece / task.row_parts, row = piece % task.row_parts;
   const Part part{block * task.blocks / task.block_parts, (block + 1) * task.blocks / task.block_parts,
                   row * task.rows / task.row_parts, (row + 1) * task.rows / task.row_parts};
   std::visit(Execution{kernels, task, part, piece, picture, picture * task.own_column, thread, kept, run,
-                       input, output},
+                       arrays.input, arrays.output, arrays.features},
              task.args);
 }
 

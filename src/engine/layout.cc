@@ -40,7 +40,9 @@ std::vector<Life> lives_of(const Program& program, const std::map<int, Unit>& un
     touch(step.writes, program.maps[step.writes].tail && !step.tail ? -1 : together[k].first);
     touch(step.writes, together[k].second);
   }
-  for (const Source& s : program.output.channels) touch(s.map, kEnd);
+  for (const View* view : {&program.output, &program.features}) {
+    for (const Source& s : view->channels) touch(s.map, kEnd);
+  }
   return lives;
 }
 
@@ -95,9 +97,9 @@ Layout::Layout(const Program& program, const std::map<int, Unit>& units, int lan
         reach(view, 0, 0, view.stride_y, view.stride_x, view.height, step.tail ? batch : view.width);
     }
   }
-  if (!program.output.channels.empty()) {
-    const View& view = program.output;
-    reach(view, 0, 0, view.stride_y, view.stride_x, view.height, view.width);
+  for (const View* view : {&program.output, &program.features}) {
+    if (!view->channels.empty())
+      reach(*view, 0, 0, view->stride_y, view->stride_x, view->height, view->width);
   }
 
   const std::vector<Life> lives = lives_of(program, units);
@@ -124,13 +126,19 @@ Layout::Layout(const Program& program, const std::map<int, Unit>& units, int lan
     Pool& p = pools_[kinds_[m]];
     p.blocks = std::max(p.blocks, at + blocks(m));
   }
+  // Offsets are of 32 bits.
+  const int64_t most = std::min<int64_t>(program.memory_bytes / 4, int64_t{1} << 31);
   for (auto& [kind, p] : pools_) {    // bands come last
     p.pitch = kind.width + p.margin;  // the margin behind a row is the one before the next
     p.block = ((kind.height + 2 * p.margin) * p.pitch + p.margin) * p.lanes;
     p.base = floats_ + band_floats_;
-    (kind.band ? band_floats_ : floats_) += (p.blocks * p.block + 15) / 16 * 16;
-    if (p.block > (int64_t{1} << 31) || floats_ + threads * band_floats_ >= (int64_t{1} << 31))
-      throw Error(ErrorCode::kUnsupported, "the graph", "needs more than 8 GB for its maps");
+    if (p.block <= most / std::max<int64_t>(p.blocks, 1))
+      (kind.band ? band_floats_ : floats_) += (p.blocks * p.block + 15) / 16 * 16;
+    else
+      floats_ = most;
+    if (floats_ + threads * band_floats_ >= most)
+      throw Error(ErrorCode::kUnsupported, "the graph",
+                  "needs more than " + std::to_string(most * 4) + " bytes for its maps");
   }
   floats_ += threads * band_floats_;
 }

@@ -13,7 +13,8 @@ namespace fewshift::engine {
 class Layout {
  public:
   // Of units only bands of what lies between their steps are kept, for each thread. Throws Error
-  // (kUnsupported) where more than 2^31 floats would be needed.
+  // (kUnsupported) where more than the program's memory_bytes, or 2^31 floats, would be
+  // needed.
   Layout(const Program& program, const std::map<int, Unit>& units, int lanes, int64_t batch, int threads);
 
   int64_t floats() const { return floats_; }

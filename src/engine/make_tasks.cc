@@ -37,10 +37,20 @@ class Maker {
     take.rows = in.height;
     split(take, static_cast<double>(in.channels * in.width) / 4);
     tasks_.push_back(std::move(take));
-    bool given = false;
+    std::vector<Task> last;  // what the tail computes is given at the end
+    std::vector<Task> first;
+    for (const bool features : {false, true}) {
+      const View& view = features ? program_.features : program_.output;
+      if (!features || !view.channels.empty())
+        (in_tail(view) ? last : first).push_back(giving(view, features));
+    }
+    auto give = [this](std::vector<Task>& tasks) {
+      for (Task& task : tasks) tasks_.push_back(std::move(task));
+      tasks.clear();
+    };
     for (int k = 0; k < static_cast<int>(program_.steps.size()); ++k) {
       const Step& step = program_.steps[k];
-      if (step.tail && !given && !tail_output()) give(), given = true;
+      if (step.tail) give(first);
       const auto unit = units_.find(k);
       if (unit == units_.end()) {
         tasks_.push_back(task_of(step));
@@ -51,7 +61,8 @@ class Maker {
         k += unit->second.count - 1;
       }
     }
-    if (!given) give();
+    give(first);
+    give(last);
     for (Task& task : tasks_) {  // which have now found their places
       point(task);
       for (Task& part : task.parts) point(part);
@@ -60,9 +71,8 @@ class Maker {
   }
 
  private:
-  bool tail_output() const {
-    const auto& channels = program_.output.channels;
-    return std::any_of(channels.begin(), channels.end(),
+  bool in_tail(const View& view) const {
+    return std::any_of(view.channels.begin(), view.channels.end(),
                        [&](const Source& s) { return s.map >= 0 && program_.maps[s.map].tail; });
   }
   CopyChannels::From from(const Source& s, const View& view) const {
@@ -70,17 +80,17 @@ class Maker {
     return {place(s.map, s.channel, s.dy, s.dx), view.stride_y * layout_.row(s.map),
             view.stride_x * layout_.pixel(s.map)};
   }
-  void give() {
+  Task giving(const View& view, bool features) const {
     GiveOutput out;
-    const View& view = program_.output;
+    out.features = features;
     for (const Source& s : view.channels) out.from.push_back(from(s, view));
     out.rows = view.height, out.columns = view.width;
     Task task;
-    task.name = "output";
-    task.tail = tail_output();
+    task.name = features ? "features" : "output";
+    task.tail = in_tail(view);
     if (task.tail) out.pictures = batch_;
     task.args = std::move(out);
-    tasks_.push_back(std::move(task));
+    return task;
   }
 
   static void point(Task& task) {
@@ -279,7 +289,8 @@ class Maker {
   void fill(const Scale& op, Task& task) {
     Affine args;
     if (step_->reads.size() > 1) {
-      args.scale = x(1), args.scale_block = layout_.block(input(1));
+      (op.adds ? args.shift : args.scale) = x(1);
+      (op.adds ? args.shift_block : args.scale_block) = layout_.block(input(1));
     } else {
       args.scale = op.scale.data(), args.shift = op.shift.data();
       args.scale_block = args.shift_block = lanes_;
@@ -299,6 +310,18 @@ class Maker {
     args.lanes = lanes_;
     task.args = std::move(args);
     split(task, 16.0 * static_cast<double>(columns_ * lanes_ * task.blocks));
+  }
+
+  void fill(const SoftMax&, Task& task) {
+    SoftMaxPixels args;
+    args.x = x(0);
+    args.x_row = layout_.row(input(0)), args.x_block = layout_.block(input(0));
+    args.channels = program_.maps[step_->writes].channels;
+    args.lanes = lanes_;
+    output(args);
+    task.args = args;
+    task.blocks = 1;  // all at once
+    split(task, 64.0 * static_cast<double>(columns_ * args.channels));
   }
 
   // Into pieces of about ten microseconds, a multiple of the threads: rows first, then blocks. row_cost: in

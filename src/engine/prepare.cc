@@ -24,6 +24,7 @@ class Preparation {
     }
     program_.steps = std::move(done_);
     program_.output = resolved(program_, program_.output);
+    program_.features = resolved(program_, program_.features);
     size_t most = 0;  // all at once, so that it lies in one piece
     for (const Step& step : program_.steps) {
       if (const auto* op = std::get_if<Convolve>(&step.op)) most += room(op->bias.size(), op->weight.size());
@@ -87,6 +88,7 @@ class Preparation {
   void settle(Apply&) { align_all(); }
   void settle(Combine&) { align_all(); }
   void settle(Scale&) { align_all(); }
+  void settle(SoftMax&) { align_all(); }
   void settle(Copy&) {}
 
   // At most, with the lanes that stay empty.

@@ -37,6 +37,7 @@ std::vector<std::set<int>> readers_of(const Program& program) {
     for (const View& view : program.steps[k].reads) read(view, static_cast<int>(k));
   }
   read(program.output, -1);
+  read(program.features, -1);
   return readers;
 }
 

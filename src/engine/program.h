@@ -11,6 +11,7 @@
 #include "core/aligned.h"
 #include "core/floats.h"
 #include "graph/graph.h"
+#include "graph/limits.h"
 #include "kernels/elementwise.h"
 
 namespace fewshift::engine {
@@ -59,15 +60,17 @@ struct Apply {
 struct Combine {  // two maps
   bool multiply = false;
 };
-struct Scale {  // each channel by a number and plus a number, or by the channels of a second view of one
-                // pixel
+// Each channel times a number plus a number; or times, or plus, the channels of a second view of one pixel.
+struct Scale {
   AlignedFloats scale, shift;
+  bool adds = false;  // the second view's channels are added, not multiplied by
   float low = -std::numeric_limits<float>::infinity(), high = std::numeric_limits<float>::infinity();
 };
 struct Copy {};
+struct SoftMax {};  // over the channels
 
-using Operator =
-    std::variant<Convolve, ConvolveDepthwise, PoolPixels, AveragePixels, Apply, Combine, Scale, Copy>;
+using Operator = std::variant<Convolve, ConvolveDepthwise, PoolPixels, AveragePixels, Apply, Combine, Scale,
+                              Copy, SoftMax>;
 
 struct Step {
   std::string name;
@@ -84,13 +87,15 @@ struct Program {
   AlignedFloats weights;  // as the kernels read them
   int input = 0;
   View output;
-  int64_t madds = 0;
+  View features;  // what the last pooling over a whole map gives; no channels where there is none
+  bool probabilities = false;                    // a softmax comes last
+  int64_t madds = 0, memory_bytes = 0;           // memory_bytes: what a session may take
   std::vector<int64_t> input_dims, output_dims;  // of one picture, with the batch: [1,3,224,224]
 };
 
 // The passes, then the steps, for vectors of `lanes` floats. Throws Error (kUnsupported, naming the node) for
-// what it cannot compute.
-Program build_program(graph::Graph graph, int lanes);
+// what it cannot compute or what is beyond the limits.
+Program build_program(graph::Graph graph, int lanes, const graph::Limits& limits);
 
 // Where a sum, or a function of every element, may be written over what it reads.
 void write_in_place(Program& program, int lanes);

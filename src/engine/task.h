@@ -31,6 +31,15 @@ struct TakeInput {
 struct GiveOutput {
   std::vector<CopyChannels::From> from;
   int64_t rows = 0, columns = 0, pictures = 1;  // pictures: columns of a tail's maps
+  bool features = false;                        // else the output
+};
+
+struct SoftMaxPixels {
+  const float* x = nullptr;
+  int64_t x_row = 0, x_block = 0;
+  float* y = nullptr;
+  int64_t channels = 0, columns = 0, y_row = 0, y_block = 0;
+  int lanes = 1;
 };
 
 // A unit's steps as its parts, band by band. Their pointers are those of the first thread.
@@ -58,7 +67,7 @@ struct SavedRows {
 struct Task {
   std::string name;
   std::variant<Pointwise, Depthwise, Pool, GlobalAverage, Unary, Binary, Affine, CopyChannels, TakeInput,
-               GiveOutput, Bands, SaveRows>
+               GiveOutput, Bands, SaveRows, SoftMaxPixels>
       args;
   bool tail = false;
   int64_t own_column = 0;  // floats from one picture's place in y to the next one's, where y is in the tail

@@ -20,6 +20,7 @@ std::vector<std::vector<int>> last_readers(const Program& program) {
     for (const View& view : program.steps[k].reads) read(view, static_cast<int>(k));
   }
   read(program.output, std::numeric_limits<int>::max());
+  read(program.features, std::numeric_limits<int>::max());
   return last;
 }
 

@@ -54,7 +54,7 @@ inline bool sees(int64_t move, int64_t stride, int64_t count, int64_t size) {
 struct BatchNorm {
   float epsilon = 1e-5f;
 };
-enum class Function { kRelu, kClip, kSigmoid, kErf, kGelu, kHardSigmoid, kHardSwish, kSoftmax };
+enum class Function { kRelu, kClip, kSigmoid, kErf, kGelu, kHardSigmoid, kHardSwish, kSwish, kSoftmax };
 // A function of every element (softmax: over axis 1).
 struct Unary {
   Function function = Function::kRelu;
@@ -120,6 +120,10 @@ struct Graph {
   // Appends a node and returns its output, which has the node's name.
   int add(std::string node_name, Operator op, std::vector<int> inputs);
 };
+
+// The dimensions of what a node computes of inputs of these. Throws Error (kCorrupt, naming the node): too
+// many or too few, or they do not fit the operator; sizes beyond 2^31 elements.
+Dims infer_shape(const Node& node, const std::vector<Dims>& inputs);
 
 // The dimensions of every value for an input of `input` dimensions; for constants, their own. Throws Error
 // (kCorrupt, naming the node): inputs that are missing, too many or too few, read before they are written,

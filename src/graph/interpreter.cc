@@ -26,6 +26,8 @@ double apply(const Unary& op, double x) {
       return std::clamp(x / 6 + 0.5, 0.0, 1.0);
     case Function::kHardSwish:
       return x * std::clamp(x / 6 + 0.5, 0.0, 1.0);
+    case Function::kSwish:
+      return x / (1 + std::exp(-x));
     case Function::kSoftmax:
       break;  // not of a single element
   }

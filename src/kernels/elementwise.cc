@@ -65,6 +65,8 @@ void unary(const Unary& a, const Part& part) {
       return each(a, part, [](Vector x) HWY_ATTR { return hard_sigmoid(x); });
     case ElementFunction::kHardSwish:
       return each(a, part, [](Vector x) HWY_ATTR { return hn::Mul(x, hard_sigmoid(x)); });
+    case ElementFunction::kSwish:
+      return each(a, part, [](Vector x) HWY_ATTR { return hn::Mul(x, sigmoid(x)); });
   }
 }
 

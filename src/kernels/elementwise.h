@@ -6,7 +6,7 @@
 
 namespace fewshift {
 
-enum class ElementFunction { kClamp, kSigmoid, kErf, kGelu, kHardSigmoid, kHardSwish };
+enum class ElementFunction { kClamp, kSigmoid, kErf, kGelu, kHardSigmoid, kHardSwish, kSwish };
 
 // y = function(x). y may be x.
 struct Unary {

@@ -223,8 +223,9 @@ TEST_P(KernelsTest, GlobalAverage) {
 }
 
 TEST_P(KernelsTest, Unary) {
-  for (auto function : {ElementFunction::kClamp, ElementFunction::kSigmoid, ElementFunction::kErf,
-                        ElementFunction::kGelu, ElementFunction::kHardSigmoid, ElementFunction::kHardSwish}) {
+  for (auto function :
+       {ElementFunction::kClamp, ElementFunction::kSigmoid, ElementFunction::kErf, ElementFunction::kGelu,
+        ElementFunction::kHardSigmoid, ElementFunction::kHardSwish, ElementFunction::kSwish}) {
     for (int round = 0; round < 10; ++round) {
       Map x = map(1 + below(3), 1 + below(5), 1 + below(20)), y = map(x.blocks, x.height, x.width, below(2));
       for (float& value : x.values) value *= round == 0 ? 100.0f : 3.0f;

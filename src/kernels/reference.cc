@@ -92,6 +92,8 @@ double apply(const Unary& a, double x) {
       return std::clamp(x / 6 + 0.5, 0.0, 1.0);
     case ElementFunction::kHardSwish:
       return x * std::clamp(x / 6 + 0.5, 0.0, 1.0);
+    case ElementFunction::kSwish:
+      return x / (1 + std::exp(-x));
   }
   return x;
 }

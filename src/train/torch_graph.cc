@@ -73,6 +73,8 @@ class Computation {
         return torch::hardsigmoid(in(0));
       case graph::Function::kHardSwish:
         return torch::hardswish(in(0));
+      case graph::Function::kSwish:
+        return torch::silu(in(0));
       case graph::Function::kSoftmax:
         return torch::softmax(in(0), 1);
     }

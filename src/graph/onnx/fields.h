@@ -27,6 +27,7 @@ enum : uint32_t {
   kInt = 3,
   kString = 4,
   kTensor = 5,
+  kGraph = 6,
   kFloats = 7,
   kInts = 8,
   kType = 20
@@ -41,8 +42,26 @@ enum : int32_t {
 };
 }  // namespace attribute
 namespace tensor {
-enum : uint32_t { kDims = 1, kType = 2, kFloats = 4, kInts = 7, kName = 8, kRaw = 9, kExternal = 13 };
-enum : int32_t { kTypeFloat = 1, kTypeInt64 = 7 };
+enum : uint32_t {
+  kDims = 1,
+  kType = 2,
+  kFloats = 4,
+  kInt32s = 5,
+  kInts = 7,
+  kName = 8,
+  kRaw = 9,
+  kDoubles = 10,
+  kExternal = 13,
+  kLocation = 14
+};
+enum : int32_t {
+  kTypeFloat = 1,
+  kTypeInt32 = 6,
+  kTypeInt64 = 7,
+  kTypeBool = 9,
+  kTypeFloat16 = 10,
+  kTypeDouble = 11
+};
 }  // namespace tensor
 namespace value {
 enum : uint32_t { kName = 1, kType = 2 };

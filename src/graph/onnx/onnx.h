@@ -6,6 +6,7 @@
 
 #include "core/file.h"
 #include "graph/graph.h"
+#include "graph/limits.h"
 
 namespace fewshift::graph {
 
@@ -17,9 +18,11 @@ void write_onnx(const std::filesystem::path& path, const Graph& graph);
 
 // The graph in the bytes of a file. Throws Error naming `where` and the node or tensor: kCorrupt for what is
 // no ONNX or does not fit together, kUnsupported for opsets, operators, attributes and types that are not
-// read here. Constants stay where they lie in the bytes, moved by as much as they need to lie as floats do.
-Graph parse_onnx(AlignedBytes bytes, const std::string& where);
-Graph parse_onnx(std::string_view bytes, const std::string& where);  // of a copy
-Graph read_onnx(const std::filesystem::path& path);
+// read here, for what computes across the pictures of a batch, and beyond the limits. Constants stay where
+// they lie in the bytes, moved by as much as they need to lie as floats do. Sizes that the file computes are
+// computed: no node of the graph has to do with them.
+Graph parse_onnx(AlignedBytes bytes, const std::string& where, const Limits& limits = {});
+Graph parse_onnx(std::string_view bytes, const std::string& where, const Limits& limits = {});  // of a copy
+Graph read_onnx(const std::filesystem::path& path, const Limits& limits = {});
 
 }  // namespace fewshift::graph

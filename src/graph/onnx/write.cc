@@ -215,6 +215,11 @@ class Writer {
         operation("Mul", {in(0), gate});
         return;
       }
+      case Function::kSwish: {
+        const std::string gate = step("Sigmoid", ".gate", {in(0)});
+        operation("Mul", {in(0), gate});
+        return;
+      }
       case Function::kSoftmax:
         operation("Softmax").set("axis", int64_t{1});
         return;

@@ -10,8 +10,11 @@ namespace fewshift::graph {
 // Conv, then batch norm: the scale goes into the weight, the rest into the bias.
 void fold_batch_norm(Graph& graph);
 
-// x * 0.5 * (1 + erf(x / sqrt 2)) in the five operators of ONNX: one function.
-void recognise_gelu(Graph& graph);
+// GELU, swish, hard sigmoid and hard swish, in the operators that files spell them with: one function each.
+void recognise_functions(Graph& graph);
+
+// A Pad of rows and columns before a Conv: padding of the Conv.
+void fuse_pad(Graph& graph);
 
 // A depthwise Conv whose kernels have a single 1 each, or nothing: a Shift.
 void recognise_shift(Graph& graph);
@@ -25,6 +28,9 @@ void fuse_sum(Graph& graph);
 // For every node whose first input is a Conv's output that nothing else reads, in order: where merge(conv,
 // node) is true the node goes, and the Conv, now of what both did, computes its output.
 void merge_into_convs(Graph& graph, const std::function<bool(Node& conv, const Node& node)>& merge);
+
+// Drops the nodes whose output nobody reads, and what only they read.
+void drop_unread(Graph& graph);
 
 // Drops the values that no node reads or writes any more, and renumbers the rest.
 void drop_unused(Graph& graph);

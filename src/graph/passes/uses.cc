@@ -42,6 +42,21 @@ void merge_into_convs(Graph& graph, const std::function<bool(Node& conv, const N
   drop_unused(graph);
 }
 
+void drop_unread(Graph& graph) {
+  std::vector<int> readers = count_readers(graph);
+  std::vector<char> read(graph.nodes.size(), true);
+  for (size_t k = graph.nodes.size(); k-- > 0;) {
+    read[k] = readers[graph.nodes[k].output] > 0;
+    for (int v : graph.nodes[k].inputs) readers[v] -= !read[k];
+  }
+  std::vector<Node> kept;
+  for (size_t k = 0; k < graph.nodes.size(); ++k) {
+    if (read[k]) kept.push_back(std::move(graph.nodes[k]));
+  }
+  graph.nodes = std::move(kept);
+  drop_unused(graph);
+}
+
 void drop_unused(Graph& graph) {
   std::vector<int> number(graph.values.size(), -1);
   auto use = [&](int v) { number[v] = 0; };
