@@ -4,6 +4,7 @@
 # linked here by name. Where LibTorch is comes from, in this order:
 #   -DTorch_DIR=.../share/cmake/Torch   a LibTorch 2.x of the user's own
 #   -DFEWSHIFT_PYTHON=.../python        the torch package of that Python (scripts/setup: build/venv)
+# LIBTORCH_VERSION is its version, "2.13.0".
 if(Torch_DIR)
   get_filename_component(root "${Torch_DIR}/../../.." ABSOLUTE)
 else()
@@ -18,7 +19,14 @@ else()
                         "-DFEWSHIFT_PYTHON, or build without training (-DFEWSHIFT_TRAIN=OFF)")
   endif()
 endif()
-message(STATUS "LibTorch: ${root}")
+foreach(header "${root}/include/torch/headeronly/version.h" "${root}/include/torch/csrc/api/include/torch/version.h")
+  if(EXISTS "${header}" AND NOT LIBTORCH_VERSION)
+    file(STRINGS "${header}" numbers REGEX "define TORCH_VERSION_(MAJOR|MINOR|PATCH) +[0-9]+")
+    list(TRANSFORM numbers REPLACE ".* ([0-9]+).*" "\\1")
+    list(JOIN numbers "." LIBTORCH_VERSION)
+  endif()
+endforeach()
+message(STATUS "LibTorch ${LIBTORCH_VERSION}: ${root}")
 
 add_library(libtorch INTERFACE)
 target_include_directories(libtorch SYSTEM INTERFACE

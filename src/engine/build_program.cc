@@ -18,10 +18,12 @@ constexpr int64_t kLongest = int64_t{1} << 20;   // rows and columns of a map
 constexpr int64_t kFarthest = int64_t{1} << 10;  // the stride of a view
 constexpr int64_t kMostSources = int64_t{1} << 24;
 
-// What a value is while steps are made: a view, and for a moment, in a shuffle, two factors of its channels.
+// What a value is while steps are made: a view, and for a moment, in a shuffle, two factors of its channels,
+// or, before an average, its pixels in one dimension.
 struct Seen {
   View view;
   int64_t outer = 0, inner = 0;  // [N,outer,inner,H,W] where set
+  bool flat = false;             // [N,C,H*W]
 };
 
 class Builder {
@@ -54,7 +56,9 @@ class Builder {
       std::visit([&](const auto& op) { add(op); }, node.op);
     }
     const Seen& output = seen(graph_.output);
-    if (output.outer > 0) throw Error(ErrorCode::kUnsupported, "the output", "has five dimensions");
+    if (output.outer > 0 || output.flat)
+      throw Error(ErrorCode::kUnsupported, "the output",
+                  "is " + graph::text(dims_[graph_.output]) + ", neither a map nor a list");
     program_.output = output.view;
     program_.features = features();
     program_.memory_bytes = limits_.memory_bytes;
@@ -86,7 +90,8 @@ class Builder {
     return *value;
   }
   static bool one_pixel(const Dims& dims) {
-    return dims.size() == 2 || (dims.size() == 4 && dims[2] == 1 && dims[3] == 1);
+    return dims.size() == 2 || (dims.size() == 3 && dims[2] == 1) ||
+           (dims.size() == 4 && dims[2] == 1 && dims[3] == 1);
   }
 
   // A constant's numbers, which nobody else reads.
@@ -139,7 +144,8 @@ class Builder {
 
   int new_map(const Dims& dims, bool tail) {
     const bool pixels = dims.size() == 4;
-    if (dims.size() != 4 && dims.size() != 2) refuse("its output is " + graph::text(dims));
+    if (dims.size() != 4 && dims.size() != 2 && !one_pixel(dims))
+      refuse("its output is " + graph::text(dims));
     if (pixels && std::max(dims[2], dims[3]) > kLongest) refuse("its output is " + graph::text(dims));
     program_.maps.push_back({dims[1], pixels ? dims[2] : 1, pixels ? dims[3] : 1, false, tail, -1, 0});
     return static_cast<int>(program_.maps.size()) - 1;
@@ -166,7 +172,7 @@ class Builder {
   }
   const View& view(size_t k) const {
     const Seen& s = seen(node_->inputs[k]);
-    if (s.outer > 0) refuse("reads a value of five dimensions");
+    if (s.outer > 0 || s.flat) refuse("reads a value of " + graph::text(dims_[node_->inputs[k]]));
     return s.view;
   }
   void set(View view) {
@@ -389,7 +395,9 @@ class Builder {
     makes_view(*node_) ? set(view(0)) : void(step(PoolPixels{op}, {settled(0)}));
   }
   void add(const graph::GlobalAverage&) {
-    makes_view(*node_) ? set(view(0)) : void(step(AveragePixels{}, {settled(0)}));
+    if (makes_view(*node_)) return set(view(0));
+    const View& x = seen(node_->inputs[0]).view;
+    step(AveragePixels{}, {displaced(x) ? copied(x) : x});
   }
   void add(const graph::Concat& op) {
     if (op.axis != 1) refuse("joins along axis " + std::to_string(op.axis));
@@ -451,6 +459,8 @@ class Builder {
       x.outer = to[1], x.inner = to[2];
     } else if (from.size() == 5 && to.size() == 4 && to[0] == 1 && pixels(from) == pixels(to)) {
       x.outer = x.inner = 0;
+    } else if (from.size() == 4 && to.size() == 3 && to[0] == 1 && to[1] == from[1]) {
+      x.flat = !one_pixel(to);
     } else if (from.size() == 4 && to.size() == 2 && to[0] == 1 && !one_pixel(from)) {
       return set(flattened(x.view));
     } else if (from != to && !(one_pixel(from) && one_pixel(to) && to[0] == 1)) {

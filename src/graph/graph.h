@@ -68,7 +68,7 @@ struct Pool {
   bool max = false;  // else the average
   Pair kernel{1, 1}, stride{1, 1}, pad_begin{0, 0}, pad_end{0, 0};
 };
-struct GlobalAverage {};  // [N,C,H,W] -> [N,C,1,1]
+struct GlobalAverage {};  // [N,C,H,W] -> [N,C,1,1], or [N,C,pixels] -> [N,C,1]
 // Inputs x [N,in], weight [out,in] and, maybe, bias [out].
 struct Linear {};
 struct Concat {

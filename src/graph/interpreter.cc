@@ -164,7 +164,7 @@ class Interpreter {
     });
   }
   void compute(const GlobalAverage&) {
-    const int64_t pixels = in_dims(0)[2] * in_dims(0)[3];
+    const int64_t pixels = elements(in_dims(0)) / (in_dims(0)[0] * in_dims(0)[1]);
     for (size_t p = 0; p < in(0).size(); ++p) out()[p / pixels] += in(0)[p] / static_cast<double>(pixels);
   }
   void compute(const Linear&) {

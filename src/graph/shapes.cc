@@ -119,6 +119,7 @@ class Shape {
   }
   Dims of(const GlobalAverage&) const {
     inputs(1, 1);
+    if (in(0).size() == 3) return {in(0)[0], in(0)[1], 1};
     return {in(0, 4)[0], in(0)[1], 1, 1};
   }
   Dims of(const Linear&) const {

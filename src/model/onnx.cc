@@ -1,15 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/onnx.h"
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "model/predictions.h"
 
 namespace fewshift {
 
+bool is_classifier(const engine::Model& model) {
+  const auto &in = model.input_dims(), &out = model.output_dims();
+  return in.size() == 4 && in[1] == 3 && in[2] == in[3] && out.size() == 2 && out[1] >= 2;
+}
+
+void class_probabilities(const engine::Model& model, const float* output, int64_t classes, float* shares) {
+  if (model.gives_probabilities()) {
+    std::copy_n(output, classes, shares);
+    return;
+  }
+  const std::vector<double> all = probabilities(output, classes);
+  std::copy(all.begin(), all.end(), shares);
+}
+
 ModelInfo info_of(const engine::Model& model, const std::string& where) {
   const auto& dims = model.input_dims();
-  if (dims[1] != 3 || dims[2] != dims[3] || model.output_dims().size() != 2)
+  if (!is_classifier(model))
     throw Error(ErrorCode::kUnsupported, where,
                 "takes " + graph::text(dims) + " and gives " + graph::text(model.output_dims()) +
                     ": no classifier of square RGB pictures; `fewshift run` runs it all the same");
@@ -45,11 +63,17 @@ TrainedClassifier onnx_classifier(const std::filesystem::path& file, int threads
   classifier.info = info_of(*model, file.string());
   const int64_t pixels = model->input_dims()[2] * model->input_dims()[3], classes = model->output_dims()[1];
   auto session = std::make_shared<engine::Session>(model, 1, threads);
-  classifier.logits = [session, pixels, classes, planes = std::vector<float>(3 * pixels)](
+  const bool probable = model->gives_probabilities();
+  classifier.logits = [session, pixels, classes, probable, planes = std::vector<float>(3 * pixels)](
                           const float* pictures, int64_t count, float* logits) mutable {
     for (int64_t n = 0; n < count; ++n) {
       to_planes(pictures + n * pixels * 3, 1, pixels, planes.data());
       session->run(planes.data(), logits + n * classes);
+      if (!probable) continue;  // as logits: softmax of the logarithms is what they are
+      for (int64_t c = 0; c < classes; ++c) {
+        float& value = logits[n * classes + c];
+        value = std::log(std::max(value, std::numeric_limits<float>::min()));
+      }
     }
   };
   return classifier;

@@ -7,6 +7,13 @@
 
 namespace fewshift {
 
+// Whether it takes square RGB pictures and gives a number for each of two classes or more.
+bool is_classifier(const engine::Model& model);
+
+// The classes' probabilities of one picture's output: its softmax, or, where that is the network's last
+// operator, as they are.
+void class_probabilities(const engine::Model& model, const float* output, int64_t classes, float* shares);
+
 // Class names and preprocessing from the file's metadata; of a file without, numbers and the usual
 // preprocessing. Throws Error, naming the file.
 ModelInfo info_of(const engine::Model& model, const std::string& where);

@@ -298,11 +298,11 @@ class Computation {
       const TensorMessage t = read_tensor(*a->tensor);
       whole = t.type == tensor::kTypeInt64 || t.type == tensor::kTypeInt32;
       if (t.type == tensor::kTypeInt64 && t.raw && t.raw->size() == sizeof(int64_t)) {
-        int64_t value;
+        int64_t value = 0;
         std::copy_n(t.raw->data(), sizeof value, reinterpret_cast<char*>(&value));
         fill = static_cast<double>(value);
       } else if (t.type == tensor::kTypeFloat && t.raw && t.raw->size() == sizeof(float)) {
-        float value;
+        float value = 0;
         std::copy_n(t.raw->data(), sizeof value, reinterpret_cast<char*>(&value));
         fill = value;
       } else if (t.integers.size() == 1) {

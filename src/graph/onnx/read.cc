@@ -540,12 +540,12 @@ class Reader {
     op.kernel = pair("kernel_shape", {1, 1});
     op.stride = pair("strides", {1, 1});
     pads(x, op.kernel, op.stride, {1, 1}, op.pad_begin, op.pad_end);
+    const bool counts =
+        !max && integer("count_include_pad", 0) != 0 && (op.pad_begin != Pair{} || op.pad_end != Pair{});
     bool partial = false;
     if (integer("ceil_mode", 0) != 0) {
       for (int a = 0; a < 2; ++a) partial |= round_up(op, a, x[2 + a]);
     }
-    const bool counts =
-        !max && integer("count_include_pad", 0) != 0 && (op.pad_begin != Pair{} || op.pad_end != Pair{});
     if (!counts) return add(op, {in(0)});
     if (partial) unsupported("counts padding in windows that reach beyond it");
     Conv mean{op.kernel, op.stride, {1, 1}, op.pad_begin, op.pad_end, x[1]};
@@ -578,11 +578,12 @@ class Reader {
     add(Pool{true, {x[2], x[3]}}, {in(0)});
   }
   void reduce_mean() {
-    const Dims x = image(0);
+    const Dims x = dims(0);
     Ints over = axes(18).value_or(Ints());
     for (int64_t& a : over) a = axis(a, x.size());
     std::sort(over.begin(), over.end());
-    if (over != Ints{2, 3}) unsupported("is read over height and width alone");
+    if (!(x.size() == 4 && over == Ints{2, 3}) && !(x.size() == 3 && over == Ints{2}))
+      unsupported("is read over all pixels of a map alone");
     if (integer("keepdims", 1) != 0) return add(GlobalAverage{}, {in(0)});
     add(Reshape{{0, x[1]}}, {emit(".mean", GlobalAverage{}, {in(0)})});
   }

@@ -1,0 +1,155 @@
+"""fewshift: ONNX image classifiers on the CPU, networks of sparse shifts above all.
+
+    import fewshift
+    model = fewshift.Model("model.onnx")
+    for name, score, index in model.predict("photo.jpg"):
+        print(f"{name} {score:.1%}")
+
+fewshift.torch holds the shift layers for PyTorch and reads what `fewshift train` made; it is imported by itself.
+"""
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
+
+try:
+    from ._fewshift import Engine as _Engine
+    from ._fewshift import Error, isa, version
+except ImportError as _missing:  # a source checkout: fewshift.torch works there all the same
+    if _missing.name != f"{__name__}._fewshift":
+        raise
+else:
+    __version__ = version()
+
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
+
+    Picture = Union[str, os.PathLike[str], bytes, bytearray, memoryview, NDArray[numpy.uint8], Any]
+
+__all__ = ["Class", "Error", "Model", "isa", "version"]
+
+
+class Class(NamedTuple):
+    """A class that a picture may belong to."""
+
+    name: str
+    score: float  # probability
+    index: int
+
+
+class Model:
+    """An ONNX file, ready to run.
+
+    model: the file's path, or its bytes.
+    threads: of the arithmetic of one call; the calling thread is one of them.
+    class_names: in place of those in the file, which else are numbers where it has none.
+    file_bytes, memory_bytes: what the file and the activations of one call may take at most (2 GiB and 8 GiB): for
+        files of strangers.
+
+    Any number of threads may use one Model at a time; Python's lock is let go while it computes. Raises fewshift.Error
+    for a file that is not there, not ONNX, cut off, or has an operator that is not computed here, which it names.
+    """
+
+    def __init__(
+        self,
+        model: Union[str, os.PathLike[str], bytes, bytearray, memoryview],
+        *,
+        threads: int = 1,
+        class_names: Union[list[str], None] = None,
+        file_bytes: int = 0,
+        memory_bytes: int = 0,
+    ) -> None:
+        if isinstance(model, (bytes, bytearray, memoryview)):
+            self._engine = _Engine.parse(bytes(model), threads, file_bytes, memory_bytes)
+        else:
+            self._engine = _Engine.open(os.fspath(model), threads, file_bytes, memory_bytes)
+        names = self._engine.class_names
+        if class_names is not None:
+            if len(class_names) != len(names):
+                raise ValueError(f"{len(class_names)} class names for {len(names)} classes")
+            names = list(class_names)
+        #: The names of the classes, in the order of the outputs; empty for what is no classifier of square RGB pictures.
+        self.class_names: list[str] = names
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Of one picture: (1, C, H, W)."""
+        return tuple(self._engine.input_shape)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Of one picture: (1, classes) for a classifier."""
+        return tuple(self._engine.output_shape)
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """How pictures become tensors: size, resize (px), mean, std (of RGB from 0 to 1)."""
+        import json
+
+        return json.loads(self._engine.preprocessing or "{}")
+
+    def metadata(self, key: str) -> str:
+        """An entry of the file's metadata; "" where there is none."""
+        return self._engine.metadata(key)
+
+    def predict(self, pictures: Picture | list[Picture], top: int = 5) -> Any:
+        """The `top` likeliest classes of a picture, the first the likeliest; of a list of pictures, a list of such.
+
+        A picture is the path of a JPEG or PNG, the bytes of one, a PIL image, or an array of uint8: [H,W], [H,W,1] (grey),
+        [H,W,3] (RGB) or [H,W,4] (RGBA). A list is computed as one batch.
+        """
+        if top < 1:
+            raise ValueError("top must be at least 1")
+        x, many = self._prepare(pictures)
+        results = [self._likeliest(scores, top) for scores in self._engine.scores(self._engine.run(x, False)[0])]
+        return results if many else results[0]
+
+    def features(self, pictures: Picture | list[Picture]) -> NDArray[numpy.float32]:
+        """The pooled features of a picture, before the classifier: [F]; of a list of pictures: [N,F]."""
+        x, many = self._prepare(pictures)
+        pooled = self._engine.run(x, True)[1]
+        return pooled if many else pooled[0]
+
+    def run(self, x: NDArray[numpy.float32]) -> NDArray[numpy.float32]:
+        """The network's output for tensors [N,C,H,W], of whatever N, as the file says; no preprocessing."""
+        import numpy
+
+        return self._engine.run(numpy.ascontiguousarray(x, dtype=numpy.float32), False)[0]
+
+    def prepare(self, pictures: Picture | list[Picture]) -> NDArray[numpy.float32]:
+        """Pictures as run() takes them: [N,3,size,size]; N is 1 for a single one."""
+        return self._prepare(pictures)[0]
+
+    def _prepare(self, pictures: Any) -> tuple[Any, bool]:
+        import numpy
+
+        if not isinstance(pictures, (list, tuple)):
+            return self._one(pictures), False
+        if not pictures:
+            return numpy.zeros((0, *self.input_shape[1:]), numpy.float32), True
+        return numpy.concatenate([self._one(picture) for picture in pictures]), True
+
+    def _one(self, picture: Any) -> Any:
+        import numpy
+
+        if isinstance(picture, (str, os.PathLike)):
+            return self._engine.prepare_file(os.fspath(picture))
+        if isinstance(picture, (bytes, bytearray, memoryview)):
+            return self._engine.prepare_bytes(bytes(picture))
+        if hasattr(picture, "convert"):  # PIL's
+            picture = picture.convert("RGB")
+        pixels = numpy.asarray(picture)
+        if pixels.dtype != numpy.uint8 or pixels.ndim not in (2, 3):
+            raise TypeError(f"a picture must be [H,W,channels] of uint8, not {list(pixels.shape)} of {pixels.dtype}")
+        if pixels.ndim == 2:
+            pixels = pixels[:, :, None]
+        return self._engine.prepare_pixels(numpy.ascontiguousarray(pixels))
+
+    def _likeliest(self, scores: Any, top: int) -> list[Class]:
+        order = (-scores).argsort(kind="stable")[:top]
+        return [Class(self.class_names[k], float(scores[k]), int(k)) for k in order]
+
+    def __repr__(self) -> str:
+        shape = "x".join(str(size) for size in self.input_shape[1:])
+        return f"<fewshift.Model {shape}, {len(self.class_names)} classes>"
