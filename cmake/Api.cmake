@@ -26,6 +26,7 @@ foreach(library fewshift_shared fewshift_static)
     ARCHIVE_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}" LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}")
 endforeach()
 
+file(RELATIVE_PATH api_prefix "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")  # from where it lies
 configure_file(cmake/fewshift.pc.in "${CMAKE_BINARY_DIR}/fewshift.pc" @ONLY)
 configure_file(cmake/fewshift-config.cmake.in "${CMAKE_BINARY_DIR}/fewshift-config.cmake" @ONLY)
 write_basic_package_version_file("${CMAKE_BINARY_DIR}/fewshift-config-version.cmake" COMPATIBILITY SameMinorVersion)

@@ -2,7 +2,8 @@
 // of fewshift.h, which says more of threads and limits: a program needs no rebuilding for a newer library of
 // the same FEWSHIFT_ABI_VERSION.
 //
-//   fewshift::Session session(fewshift::Model("model.onnx"));
+//   fewshift::Model model("model.onnx");
+//   fewshift::Session session(model);
 //   for (const fewshift::Class& c : session.classify("photo.jpg")) std::cout << c.name << ' ' << c.score <<
 //   '\n';
 //

@@ -184,7 +184,7 @@ void classify(fewshift_session& s, const Image& image, fewshift_class* best, int
   const int64_t count = std::min(top, classes);
   std::iota(s.order.begin(), s.order.end(), int64_t{0});
   std::partial_sort(s.order.begin(), s.order.begin() + count, s.order.end(), [&](int64_t a, int64_t b) {
-    return s.scores[a] != s.scores[b] ? s.scores[a] > s.scores[b] : a < b;
+    return s.output[a] != s.output[b] ? s.output[a] > s.output[b] : a < b;
   });
   for (int64_t k = 0; k < count; ++k)
     best[k] = {s.order[k], s.scores[s.order[k]], s.loaded->info.class_names[s.order[k]].c_str()};

@@ -26,6 +26,7 @@ Action compare_command(CLI::App& command);
 Action inspect_command(CLI::App& command);
 Action export_command(CLI::App& command);
 Action run_command(CLI::App& command);
+Action annotate_command(CLI::App& command);
 Action verify_command(CLI::App& command);
 Action bench_command(CLI::App& command);
 Action data_command(CLI::App& command);

@@ -51,6 +51,7 @@ const Row kCommands[] = {
     {"predict", "Name what is in pictures", predict_command},
     {"inspect", "Show a network's layers and the shifts it learned", inspect_command},
     {"export", "Write a trained network as one ONNX file", export_command},
+    {"annotate", "Write class names and preprocessing into an ONNX file", annotate_command},
     {"run", "Run an ONNX file on an array", run_command},
     {"verify", "Compare an ONNX file's results here with LibTorch's and ONNX Runtime's", verify_command},
     {"data", "Check a folder of labelled pictures, or pack it as tar shards", data_command},

@@ -9,12 +9,36 @@
 namespace fewshift {
 namespace {
 
-std::string difference(const std::vector<std::string>& data, const std::vector<std::string>& model) {
-  if (data.size() != model.size()) {
-    return "has " + std::to_string(data.size()) + " classes, the model " + std::to_string(model.size());
+// The pictures with the labels of a model that knows their classes, among others, by other numbers.
+class Relabelled : public Dataset {
+ public:
+  Relabelled(std::shared_ptr<const Dataset> pictures, std::vector<int> labels)
+      : pictures_(std::move(pictures)), labels_(std::move(labels)) {}
+  size_t size() const override { return pictures_->size(); }
+  int label(size_t index) const override { return labels_[pictures_->label(index)]; }
+  std::string name(size_t index) const override { return pictures_->name(index); }
+  std::shared_ptr<const Image> image(size_t index) const override { return pictures_->image(index); }
+  std::string file(size_t index) const override { return pictures_->file(index); }
+  std::vector<std::pair<size_t, size_t>> runs() const override { return pictures_->runs(); }
+
+ private:
+  const std::shared_ptr<const Dataset> pictures_;
+  const std::vector<int> labels_;  // of each class of theirs
+};
+
+// The model's number of each class of the data.
+std::vector<int> numbers_of(const std::vector<std::string>& data, const std::vector<std::string>& model,
+                            const std::string& where) {
+  std::vector<int> numbers;
+  for (const std::string& name : data) {
+    const auto found = std::find(model.begin(), model.end(), name);
+    if (found == model.end())
+      throw Error(ErrorCode::kInvalidArgument, where,
+                  "its class " + name + " is none of the model's " + std::to_string(model.size()) + ", " +
+                      model[0] + " and so on");
+    numbers.push_back(static_cast<int>(found - model.begin()));
   }
-  const auto [there, here] = std::mismatch(data.begin(), data.end(), model.begin());
-  return "its class " + std::to_string(there - data.begin() + 1) + " is " + *there + ", the model's " + *here;
+  return numbers;
 }
 
 // pictures [count][size][size][3]
@@ -102,10 +126,11 @@ Measured measure(const TrainedClassifier& classifier, const std::filesystem::pat
   const auto pictures = data.test ? data.test : data.val;
   if (!pictures)
     throw Error(ErrorCode::kNotFound, folder.string(), "has neither test/ nor val/ to measure on");
+  auto labelled = pictures;
   if (data.class_names != classes)
-    throw Error(ErrorCode::kInvalidArgument, folder.string(), difference(data.class_names, classes));
+    labelled = std::make_shared<Relabelled>(pictures, numbers_of(data.class_names, classes, folder.string()));
   return {data.test ? "test" : "val", evaluate(classifier.logits, static_cast<int64_t>(classes.size()),
-                                               classifier.info.preprocess, pictures, options)};
+                                               classifier.info.preprocess, labelled, options)};
 }
 
 }  // namespace fewshift

@@ -53,8 +53,8 @@ struct Measured {
   Evaluation evaluation;
 };
 
-// On pictures that the model has not seen. Throws Error naming `folder`: neither test/ nor val/; classes that
-// are not the model's, naming the first that differs.
+// On pictures that the model has not seen. Throws Error naming `folder`: neither test/ nor val/; a class that
+// is none of the model's, which may have more.
 Measured measure(const TrainedClassifier& classifier, const std::filesystem::path& folder,
                  const EvaluateOptions& options);
 

@@ -102,7 +102,8 @@ class Model:
         if top < 1:
             raise ValueError("top must be at least 1")
         x, many = self._prepare(pictures)
-        results = [self._likeliest(scores, top) for scores in self._engine.scores(self._engine.run(x, False)[0])]
+        outputs = self._engine.run(x, False)[0]
+        results = [self._likeliest(*both, top) for both in zip(outputs, self._engine.scores(outputs))]
         return results if many else results[0]
 
     def features(self, pictures: Picture | list[Picture]) -> NDArray[numpy.float32]:
@@ -146,8 +147,8 @@ class Model:
             pixels = pixels[:, :, None]
         return self._engine.prepare_pixels(numpy.ascontiguousarray(pixels))
 
-    def _likeliest(self, scores: Any, top: int) -> list[Class]:
-        order = (-scores).argsort(kind="stable")[:top]
+    def _likeliest(self, outputs: Any, scores: Any, top: int) -> list[Class]:
+        order = (-outputs).argsort(kind="stable")[:top]  # scores may be too small to differ
         return [Class(self.class_names[k], float(scores[k]), int(k)) for k in order]
 
     def __repr__(self) -> str:

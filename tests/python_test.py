@@ -1,0 +1,148 @@
+"""The Python package as it is installed.   usage: python_test.py MODEL.onnx REPOSITORY FEWSHIFT"""
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+
+import numpy
+import PIL.Image
+
+import fewshift
+
+MODEL, ROOT, PROGRAM = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3]
+del sys.argv[1:]
+PHOTOS = sorted(str(path) for path in (ROOT / "sample/clothing/test").glob("*/*.jpg"))[:5]
+
+
+def program(*arguments):
+    return subprocess.run([PROGRAM, *arguments], check=True, capture_output=True, text=True).stdout
+
+
+class Predictions(unittest.TestCase):
+    def setUp(self):
+        self.model = fewshift.Model(MODEL)
+
+    def test_are_those_of_the_program(self):
+        said = json.loads(program("predict", MODEL, *PHOTOS, "--top", "3", "--json"))["predictions"]
+        for ours, theirs in zip(self.model.predict(PHOTOS, top=3), said):
+            self.assertEqual([c.name for c in ours], [c["name"] for c in theirs["classes"]])
+            numpy.testing.assert_allclose([c.score for c in ours], [c["score"] for c in theirs["classes"]], atol=1e-5)
+
+    def test_of_every_kind_of_picture(self):
+        path = PHOTOS[0]
+        with PIL.Image.open(path) as picture:
+            picture = picture.convert("RGB")
+        pixels = numpy.asarray(picture)
+        expected = self.model.predict(path)
+        self.assertEqual(len(expected), 5)
+        self.assertEqual(self.model.predict(pathlib.Path(path)), expected)
+        self.assertEqual(self.model.predict(pathlib.Path(path).read_bytes()), expected)
+        # Decoded elsewhere, and at full size: nearly the same pixels.
+        for same in (picture, pixels, numpy.dstack([pixels, pixels[:, :, :1]]), pixels[::1], picture.convert("RGBA")):
+            self.assertEqual(self.model.predict(same)[0].index, expected[0].index)
+        grey = pixels[:, :, 0]
+        for same in (grey[:, :, None], numpy.dstack([grey] * 3), PIL.Image.fromarray(grey)):
+            self.assertEqual(self.model.predict(same), self.model.predict(grey))
+        self.assertEqual(self.model.predict([path, pixels]), [self.model.predict(path), self.model.predict(pixels)])
+        self.assertEqual(self.model.predict([]), [])
+        self.assertEqual(len(self.model.predict(path, top=1000)), len(self.model.class_names))
+
+    def test_names_may_be_given(self):
+        names = [f"class {k}" for k in range(len(self.model.class_names))]
+        named = fewshift.Model(MODEL, class_names=names)
+        self.assertEqual(named.predict(PHOTOS[0])[0].name, f"class {self.model.predict(PHOTOS[0])[0].index}")
+        self.assertRaises(ValueError, fewshift.Model, MODEL, class_names=["one"])
+
+
+class Tensors(unittest.TestCase):
+    def test_run_is_the_programs(self):
+        model = fewshift.Model(pathlib.Path(MODEL).read_bytes(), threads=2)
+        self.assertEqual(model.input_shape, (1, 3, 32, 32))
+        x = numpy.random.default_rng(0).standard_normal((3, *model.input_shape[1:]), dtype=numpy.float32)
+        with tempfile.TemporaryDirectory() as folder:
+            numpy.save(f"{folder}/x.npy", x)
+            program("run", MODEL, "--input", f"{folder}/x.npy", "--output", f"{folder}/y.npy")
+            expected = numpy.load(f"{folder}/y.npy")
+        numpy.testing.assert_allclose(model.run(x), expected, atol=1e-4 * numpy.ptp(expected))
+        numpy.testing.assert_allclose(model.run(x.astype(float)[:, :, ::-1][:, :, ::-1]), expected,
+                                      atol=1e-4 * numpy.ptp(expected))
+        self.assertEqual(model.run(x[:0]).shape, (0, expected.shape[1]))
+        self.assertRaises(ValueError, model.run, x[:, :2])
+        self.assertRaises(TypeError, model.run, x[0])
+
+    def test_features(self):
+        model = fewshift.Model(MODEL)
+        features = model.features(PHOTOS)
+        self.assertEqual(features.shape[0], len(PHOTOS))
+        numpy.testing.assert_array_equal(model.features(PHOTOS[1]), features[1])
+        self.assertEqual(model.prepare(PHOTOS).shape, (len(PHOTOS), 3, 32, 32))
+        self.assertEqual(model.preprocessing["size"], 32)
+
+
+class Threads(unittest.TestCase):
+    def test_share_a_model_and_python_goes_on(self):
+        model = fewshift.Model(MODEL)
+        x = model.prepare(PHOTOS * 20)
+        expected = model.run(x)
+        started, counts, wrong = threading.Event(), [], []
+
+        def call():
+            started.set()
+            for _ in range(3):
+                wrong.append(not numpy.array_equal(model.run(x), expected))
+
+        threads = [threading.Thread(target=call) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        started.wait()
+        while any(thread.is_alive() for thread in threads):
+            counts.append(1)  # were the lock held, this would hardly ever get its turn
+        for thread in threads:
+            thread.join()
+        self.assertEqual(wrong, [False] * 9)
+        self.assertGreater(len(counts), 100)
+
+
+class Faults(unittest.TestCase):
+    def test_name_what_is_wrong(self):
+        with self.assertRaisesRegex(fewshift.Error, "nowhere.onnx"):
+            fewshift.Model("nowhere.onnx")
+        with self.assertRaisesRegex(fewshift.Error, "no ONNX model"):
+            fewshift.Model(b"junk")
+        with self.assertRaisesRegex(fewshift.Error, "1000 bytes"):
+            fewshift.Model(MODEL, file_bytes=1000)
+        model = fewshift.Model(MODEL)
+        with self.assertRaisesRegex(fewshift.Error, "nowhere.jpg"):
+            model.predict("nowhere.jpg")
+        with self.assertRaises(fewshift.Error):
+            model.predict(b"\xff\xd8\xff")
+        self.assertRaises(TypeError, model.predict, numpy.zeros((4, 4, 3)))
+        self.assertRaises(TypeError, model.predict, 5)
+        self.assertRaises(ValueError, model.predict, PHOTOS[0], 0)
+
+
+class Package(unittest.TestCase):
+    def test_the_readmes_program(self):
+        readme = (ROOT / "README.md").read_text()
+        text = re.search(r"```python\n(# classify\.py\n.*?)```", readme, re.S).group(1)
+        got = subprocess.run([sys.executable, "-c", text, MODEL, PHOTOS[0]], check=True, capture_output=True, text=True)
+        expected = fewshift.Model(MODEL).predict(PHOTOS[0], top=3)
+        self.assertEqual(got.stdout, "".join(f"{c.name} {c.score:.3f}\n" for c in expected))
+
+    def test_is_typed_and_stands_alone(self):
+        folder = pathlib.Path(fewshift.__file__).parent
+        self.assertTrue((folder / "py.typed").exists() and (folder / "_fewshift.pyi").exists())
+        self.assertEqual(fewshift.__version__, fewshift.version())
+        maps = pathlib.Path("/proc/self/maps").read_text()
+        for library in ("libturbojpeg", "libpng"):  # those that came with it
+            self.assertRegex(maps, rf"fewshift\.libs/{library}")
+        self.assertNotIn("libtorch", maps)
+        self.assertNotIn("torch", sys.modules)
+
+
+unittest.main(verbosity=2)
