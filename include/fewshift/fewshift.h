@@ -68,7 +68,7 @@ FEWSHIFT_API const char* fewshift_error(void);
 typedef struct fewshift_limits {
   size_t size;          /* sizeof(fewshift_limits), so that later versions may add to it */
   int64_t file_bytes;   /* of the ONNX file; 2 GiB */
-  int64_t nodes;        /* of its graph; 100,000 */
+  int64_t nodes;        /* of its graph; 20,000 */
   int64_t weight_bytes; /* of its weights as the nodes read them; 4 GiB */
   int64_t memory_bytes; /* of a session's activations; 8 GiB */
   int64_t madds;        /* multiply-adds of one picture; 10 * 2^40 */

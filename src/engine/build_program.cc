@@ -70,6 +70,7 @@ class Builder {
 
  private:
   [[noreturn]] void refuse(const std::string& what) const {
+    if (!node_) throw Error(ErrorCode::kUnsupported, "the input", what);
     throw Error(ErrorCode::kUnsupported, "node " + node_->name + " (" + kind(node_->op) + ")", what);
   }
   // What the last pooling of a whole map gives.
@@ -144,9 +145,8 @@ class Builder {
 
   int new_map(const Dims& dims, bool tail) {
     const bool pixels = dims.size() == 4;
-    if (dims.size() != 4 && dims.size() != 2 && !one_pixel(dims))
-      refuse("its output is " + graph::text(dims));
-    if (pixels && std::max(dims[2], dims[3]) > kLongest) refuse("its output is " + graph::text(dims));
+    if (dims.size() != 4 && dims.size() != 2 && !one_pixel(dims)) refuse("is of size " + graph::text(dims));
+    if (pixels && std::max(dims[2], dims[3]) > kLongest) refuse("is of size " + graph::text(dims));
     program_.maps.push_back({dims[1], pixels ? dims[2] : 1, pixels ? dims[3] : 1, false, tail, -1, 0});
     return static_cast<int>(program_.maps.size()) - 1;
   }

@@ -113,6 +113,7 @@ Layout::Layout(const Program& program, const std::map<int, Unit>& units, int lan
   auto blocks = [&](int m) { return (program.maps[m].channels + pool(m).lanes - 1) / pool(m).lanes; };
   for (int m : order) {  // the lowest place that is free for its life
     std::vector<int>& others = placed[kinds_[m]];
+    std::erase_if(others, [&](int other) { return lives[other].last < lives[m].first; });
     int64_t at = 0;
     for (bool moved = true; moved;) {
       moved = false;

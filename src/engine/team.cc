@@ -46,6 +46,9 @@ Team::Team(std::vector<int64_t> jobs, int threads, std::function<void(int64_t, i
   } catch (const std::system_error& error) {
     dismiss();
     throw Error(ErrorCode::kIo, "threads", std::to_string(threads) + " cannot be started: " + error.what());
+  } catch (...) {
+    dismiss();
+    throw;
   }
 }
 

@@ -189,12 +189,11 @@ class Shape {
     inputs(1, 1);
     std::vector<int64_t> sorted = op.order;
     std::sort(sorted.begin(), sorted.end());
+    bool each = sorted.size() == in(0).size();
+    for (size_t k = 0; each && k < sorted.size(); ++k) each = sorted[k] == static_cast<int64_t>(k);
+    if (!each) refuse(node_, "its order does not name each axis once");
     Dims y;
-    for (size_t k = 0; k < in(0).size(); ++k) {
-      if (sorted.size() != in(0).size() || sorted[k] != static_cast<int64_t>(k))
-        refuse(node_, "its order does not name each axis once");
-      y.push_back(in(0)[op.order[k]]);
-    }
+    for (int64_t axis : op.order) y.push_back(in(0)[axis]);
     return y;
   }
 

@@ -7,57 +7,54 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/json_value.h"
 #include "image/centre_crop.h"
 #include "image/resize.h"
 
 namespace fewshift {
 namespace {
 
-using nlohmann::ordered_json;
-
 constexpr int kMaxSide = 4096;
 
-// 0.485f as 0.485, not as 0.48500001430511475.
-double shortest(float value) {
-  char text[32];
-  const auto end = std::to_chars(text, text + sizeof text - 1, value).ptr;
-  *end = '\0';
-  return std::strtod(text, nullptr);
-}
-
-ordered_json numbers(const std::array<float, 3>& values) {
-  return {shortest(values[0]), shortest(values[1]), shortest(values[2])};
+// As few digits as tell them from their neighbours: 0.485f as 0.485, not as 0.48500001430511475.
+std::string list(const std::array<float, 3>& values) {
+  std::string text;
+  for (float value : values) {
+    char digits[32];
+    text += text.empty() ? "[" : ",";
+    text.append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
+  }
+  return text + "]";
 }
 
 [[noreturn]] void fail(const std::string& where, const std::string& message) {
   throw Error(ErrorCode::kCorrupt, where, message);
 }
 
-const ordered_json& field(const ordered_json& object, const char* key, const std::string& where) {
-  const auto found = object.find(key);
-  if (found == object.end()) fail(where, std::string("the preprocessing has no \"") + key + "\"");
+const JsonValue& field(const JsonValue& object, const char* key, const std::string& where) {
+  const JsonValue* found = object.find(key);
+  if (!found) fail(where, std::string("the preprocessing has no \"") + key + "\"");
   return *found;
 }
 
-int read_side(const ordered_json& object, const char* key, const std::string& where) {
-  const ordered_json& value = field(object, key, where);
-  const int64_t side = value.is_number_integer() ? value.get<int64_t>() : 0;
+int read_side(const JsonValue& object, const char* key, const std::string& where) {
+  const int64_t side = field(object, key, where).integer().value_or(0);
   if (side < 1 || side > kMaxSide) {
     fail(where, std::string("\"") + key + "\" must be a whole number from 1 to " + std::to_string(kMaxSide));
   }
   return static_cast<int>(side);
 }
 
-std::array<float, 3> read_three(const ordered_json& object, const char* key, const std::string& where) {
-  const ordered_json& values = field(object, key, where);
+std::array<float, 3> read_three(const JsonValue& object, const char* key, const std::string& where) {
+  const JsonValue::Array* values = field(object, key, where).array();
   std::array<float, 3> out{};
-  bool good = values.is_array() && values.size() == 3;
+  bool good = values && values->size() == 3;
   for (size_t i = 0; good && i < 3; ++i) {
-    good = values[i].is_number() && std::abs(values[i].get<double>()) < 1e30;
-    if (good) out[i] = values[i].get<float>();
+    const auto number = (*values)[i].number();
+    good = number && std::abs(*number) < 1e30;
+    if (good) out[i] = static_cast<float>(*number);
   }
   if (!good) fail(where, std::string("\"") + key + "\" must be three numbers");
   return out;
@@ -73,16 +70,15 @@ Preprocess default_preprocess(int size) {
 }
 
 std::string to_json(const Preprocess& preprocess) {
-  return ordered_json{{"size", preprocess.size},
-                      {"resize", preprocess.resize},
-                      {"mean", numbers(preprocess.mean)},
-                      {"std", numbers(preprocess.std)}}
-      .dump();
+  return "{\"size\":" + std::to_string(preprocess.size) + ",\"resize\":" + std::to_string(preprocess.resize) +
+         ",\"mean\":" + list(preprocess.mean) + ",\"std\":" + list(preprocess.std) + "}";
 }
 
 Preprocess preprocess_from_json(const std::string& json, const std::string& where) {
-  const ordered_json object = ordered_json::parse(json, nullptr, false);
-  if (!object.is_object()) fail(where, "the preprocessing is not a JSON object");
+  const std::optional<JsonValue> parsed = parse_json(json);
+  if (!parsed || !std::holds_alternative<JsonValue::Object>(parsed->value))
+    fail(where, "the preprocessing is not a JSON object");
+  const JsonValue& object = *parsed;
   Preprocess preprocess;
   preprocess.size = read_side(object, "size", where);
   preprocess.resize = read_side(object, "resize", where);

@@ -87,13 +87,17 @@ std::vector<Kernels> make_all() {
 const Kernels& choose() {
   const char* wanted = std::getenv("FEWSHIFT_ISA");
   if (!wanted || !*wanted) return all_kernels().front();
+  if (wanted == std::string("reference")) {
+    static const Kernels plain = reference_kernels(16);
+    return plain;
+  }
   std::string names;
   for (const Kernels& k : all_kernels()) {
     if (wanted == std::string(k.isa)) return k;
     names += (names.empty() ? "" : ", ") + std::string(k.isa);
   }
   throw Error(ErrorCode::kInvalidArgument, "FEWSHIFT_ISA",
-              "\"" + std::string(wanted) + "\" is none of those here: " + names);
+              "\"" + std::string(wanted) + "\" is none of those here: " + names + ", reference");
 }
 
 }  // namespace

@@ -40,7 +40,8 @@ struct Kernels {
 };
 
 // The best that this processor has, or the one that the environment's FEWSHIFT_ISA names. Throws Error
-// (kInvalidArgument) where that is unknown or not to be had here.
+// (kInvalidArgument) where that is unknown or not to be had here. "reference": the plain functions, slow, for
+// looking for faults; not for training.
 const Kernels& kernels();
 
 // All that this processor has, the best first.

@@ -10,19 +10,19 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/json_text.h"
+#include "core/json_value.h"
 
 namespace fewshift {
 namespace {
 
 std::vector<std::string> class_names(const std::string& json, const std::string& where) {
-  const auto parsed = nlohmann::json::parse(json, nullptr, false);
+  const std::optional<JsonValue> parsed = parse_json(json);
+  const JsonValue::Array* list = parsed ? parsed->array() : nullptr;
   std::vector<std::string> names;
-  if (parsed.is_array()) {
-    for (const auto& name : parsed) {
-      if (name.is_string()) names.push_back(name.get<std::string>());
-    }
+  for (size_t k = 0; list && k < list->size(); ++k) {
+    if (const std::string* name = (*list)[k].text()) names.push_back(*name);
   }
-  if (names.size() < 2 || names.size() != parsed.size()) {
+  if (names.size() < 2 || names.size() != list->size()) {
     throw Error(ErrorCode::kCorrupt, where, "metadata class_names is not a list of at least two names");
   }
   return names;

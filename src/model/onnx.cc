@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "model/predictions.h"
@@ -34,9 +33,10 @@ ModelInfo info_of(const engine::Model& model, const std::string& where) {
   std::map<std::string, std::string> metadata = model.metadata();
   metadata.emplace("model", model.name());
   metadata.emplace("preprocess", to_json(default_preprocess(static_cast<int>(dims[2]))));
-  nlohmann::json numbers = nlohmann::json::array();
-  for (int64_t c = 0; c < model.output_dims()[1]; ++c) numbers.push_back(std::to_string(c));
-  metadata.emplace("class_names", numbers.dump());
+  std::string numbers;
+  for (int64_t c = 0; c < model.output_dims()[1]; ++c)
+    numbers += (c ? ",\"" : "[\"") + std::to_string(c) + '"';
+  metadata.emplace("class_names", numbers + "]");
   const ModelInfo info = info_from_metadata(metadata, where);
   if (info.preprocess.size != dims[2])
     throw Error(ErrorCode::kCorrupt, where,

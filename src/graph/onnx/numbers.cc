@@ -279,12 +279,11 @@ class Computation {
     if (const AttributeMessage* a = find("perm")) order = a->integers;
     std::vector<int64_t> sorted = order;
     std::sort(sorted.begin(), sorted.end());
+    bool each = sorted.size() == x.dims.size();
+    for (size_t k = 0; each && k < sorted.size(); ++k) each = sorted[k] == static_cast<int64_t>(k);
+    if (!each) throw NotComputed("its order does not name each axis once");
     Dims dims;
-    for (size_t k = 0; k < x.dims.size(); ++k) {
-      if (order.size() != x.dims.size() || sorted[k] != static_cast<int64_t>(k))
-        throw NotComputed("its order does not name each axis once");
-      dims.push_back(x.dims[order[k]]);
-    }
+    for (int64_t axis : order) dims.push_back(x.dims[axis]);
     return make(dims, x.whole, [&](const std::vector<int64_t>& at) {
       std::vector<int64_t> from(at.size());
       for (size_t k = 0; k < at.size(); ++k) from[order[k]] = at[k];

@@ -110,8 +110,11 @@ class Reader {
       for (int v : node.inputs) {
         if (g_.values[v].constant) weights += elements(dims[v]) * static_cast<int64_t>(sizeof(float));
       }
-      const bool product = std::holds_alternative<Conv>(node.op) || std::holds_alternative<Linear>(node.op);
-      if (product) madds += elements(y) / 2 * (elements(dims[node.inputs[1]]) / dims[node.inputs[1]][0]);
+      int64_t each = 1;  // of an element of the output
+      if (std::holds_alternative<Conv>(node.op) || std::holds_alternative<Linear>(node.op))
+        each = elements(dims[node.inputs[1]]) / dims[node.inputs[1]][0];
+      if (const auto* pool = std::get_if<Pool>(&node.op)) each = pool->kernel[0] * pool->kernel[1];
+      madds += elements(y) / 2 * each;
       if (weights > limits_.weight_bytes)
         unsupported("node " + node.name, "its weights and those before it take more than " +
                                              std::to_string(limits_.weight_bytes) + " bytes");
@@ -419,9 +422,10 @@ class Reader {
     return true;
   }
   void shape() {
-    const Dims& x = dims(0);
+    const auto computed = numbers_.find(input(0));
+    const Dims x = computed == numbers_.end() ? dims(0) : computed->second.dims;
     Numbers all{{}, {x.begin(), x.end()}, true};
-    if (!is_constant(0)) all.values[0] = NAN;
+    if (computed == numbers_.end() && !is_constant(0)) all.values[0] = NAN;
     const auto rank = static_cast<int64_t>(x.size());
     auto place = [&](const char* name, int64_t usual) {
       const int64_t at = integer(name, usual);
@@ -477,9 +481,8 @@ class Reader {
     const std::string mode = automatic && !automatic->text.empty() ? automatic->text : "NOTSET";
     if (mode == "SAME_UPPER" || mode == "SAME_LOWER") {
       for (int a = 0; a < 2; ++a) {
-        if (stride[a] < 1 || kernel[a] < 1 || dilation[a] < 1 || kernel[a] > (1 << 20) ||
-            dilation[a] > (1 << 20))
-          corrupt("has a kernel, stride or dilation out of range");
+        const auto [least, most] = std::minmax({stride[a], kernel[a], dilation[a]});
+        if (least < 1 || most > (1 << 20)) corrupt("has a kernel, stride or dilation out of range");
         const int64_t size = x[2 + a], outputs = (size + stride[a] - 1) / stride[a];
         const int64_t all =
             std::max<int64_t>(0, (outputs - 1) * stride[a] + dilation[a] * (kernel[a] - 1) + 1 - size);
@@ -563,8 +566,8 @@ class Reader {
   // grows.
   bool round_up(Pool& op, int a, int64_t size) const {
     checked_window(op.kernel);
-    if (op.stride[a] < 1 || op.pad_begin[a] < 0 || op.pad_end[a] < 0 || op.pad_begin[a] > 1024 ||
-        op.pad_end[a] > 1024)
+    if (op.stride[a] < 1 || op.stride[a] > 1024 || op.pad_begin[a] < 0 || op.pad_end[a] < 0 ||
+        op.pad_begin[a] > 1024 || op.pad_end[a] > 1024)
       corrupt("has a stride or padding out of range");
     const int64_t left = size + op.pad_begin[a] + op.pad_end[a] - op.kernel[a];
     if (left < 0 || left % op.stride[a] == 0) return false;
@@ -647,9 +650,8 @@ class Reader {
     if (opset_ >= 13 && has(1)) sizes = ints(1);
     if (const AttributeMessage* a = find("split"); a && opset_ < 13) sizes = a->integers;
     if (sizes.empty()) {
-      const int64_t parts = integer("num_outputs", count),
-                    each = parts > 0 ? (x[along] + parts - 1) / parts : 0;
-      if (parts != count || (opset_ < 18 && x[along] % count != 0))
+      const int64_t each = (x[along] + count - 1) / std::max<int64_t>(count, 1);
+      if (count < 1 || integer("num_outputs", count) != count || (opset_ < 18 && x[along] % count != 0))
         corrupt("does not split into as many as it says");
       for (int64_t k = 0; k < count; ++k) sizes.push_back(std::clamp<int64_t>(x[along] - k * each, 0, each));
     }
@@ -724,7 +726,10 @@ class Reader {
     if (given.dims.size() != 1 || given.values.empty()) unsupported("its shape is no list");
     Numbers rest = given;
     const double first = given.values[0];
-    if (std::isnan(first)) rest.values[0] = 0;
+    if (std::isnan(first)) {
+      if (is_constant(0)) unsupported("gives a constant the batch's size");
+      rest.values[0] = 0;
+    }
     Dims sizes;
     try {
       sizes = onnx::integers(rest);
