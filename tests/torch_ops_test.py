@@ -64,6 +64,13 @@ class Both(Case):
             for stride in (1, 2):
                 torch.library.opcheck(op.default, (x, u, stride))
 
+    def test_wrong_shapes_are_named(self):
+        for op in (sparse_shift, active_shift):
+            for x in (self.x[0], self.x[:, :, 0], self.x[:, :5]):
+                for learns in (False, True):
+                    with self.assertRaisesRegex(RuntimeError, "shift"):
+                        op(x, self.u.clone().requires_grad_(learns))
+
     def test_meta(self):
         for op in (sparse_shift, active_shift):
             y = op(torch.empty(2, 6, 7, 5, device="meta"), torch.empty(6, 2, device="meta"), 2)

@@ -114,8 +114,8 @@ Image resize_centre_crop(const Image& image, const Preprocess& preprocess) {
   // Where along a side of `length` px the crop begins, and how much of it it takes.
   const auto part = [&](int length) {
     const double whole =
-        std::max<double>(preprocess.resize, std::round(double(length) * preprocess.resize / shorter));
-    const double scale = length / whole, from = std::floor((whole - preprocess.size) / 2) * scale;
+        std::max<double>(preprocess.resize, std::floor(double(length) * preprocess.resize / shorter));
+    const double scale = length / whole, from = std::nearbyint((whole - preprocess.size) / 2) * scale;
     return std::pair(from, std::min(preprocess.size * scale, length - from));
   };
   const auto [left, width] = part(image.width);

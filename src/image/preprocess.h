@@ -9,7 +9,8 @@
 namespace fewshift {
 
 // The recipe that travels with a network. Evaluation resizes the short side to `resize`, crops the middle
-// `size` x `size`, divides by 255, subtracts `mean` and divides by `std` (RGB).
+// `size` x `size` (both to the pixel as torchvision's Resize and CenterCrop), divides by 255, subtracts
+// `mean` and divides by `std` (RGB).
 struct Preprocess {
   int size = 224;
   int resize = 256;

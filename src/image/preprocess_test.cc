@@ -44,8 +44,8 @@ TEST(PreprocessPicture, EqualsResizeThenCrop) {
     std::vector<float> out(size_t(recipe.size) * recipe.size * 3);
     preprocess(image, recipe, out.data());
     const Image resized = resize_short_side(image, recipe.resize);
-    const Image middle = crop(resized, (resized.width - recipe.size) / 2, (resized.height - recipe.size) / 2,
-                              recipe.size, recipe.size);
+    const auto begin = [&](int side) { return static_cast<int>(std::nearbyint((side - recipe.size) / 2.0)); };
+    const Image middle = crop(resized, begin(resized.width), begin(resized.height), recipe.size, recipe.size);
     for (size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i] * 255, middle.pixels[i], 1.01) << round;
   }
 }

@@ -134,7 +134,7 @@ Image resize(const Image& image, int width, int height) {
 Image resize_short_side(const Image& image, int side) {
   const int shorter = std::min(image.width, image.height), longer = std::max(image.width, image.height);
   if (shorter < 1 || side < 1) throw Error(ErrorCode::kInvalidArgument, "resize", "a side of 0 px");
-  const double wanted = std::round(double(longer) * side / shorter);
+  const double wanted = std::floor(double(longer) * side / shorter);
   if (wanted * side > double(kMaxPixels)) {
     throw Error(ErrorCode::kInvalidArgument, "resize", "the picture is too long and thin to enlarge");
   }

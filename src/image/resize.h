@@ -15,7 +15,8 @@ struct Box {
 Image resize(const Image& image, const Box& box, int width, int height);
 Image resize(const Image& image, int width, int height);
 
-// The short side becomes `side`, the long one in proportion (rounded, at least `side`).
+// The short side becomes `side`, the long one in proportion (rounded down, as torchvision's
+// Resize).
 Image resize_short_side(const Image& image, int side);
 
 // The rectangle at (left, top); parts outside the picture are black.

@@ -74,6 +74,7 @@ template <class Kind>
 struct ShiftFunction : torch::autograd::Function<ShiftFunction<Kind>> {
   static Tensor forward(AutogradContext* context, const Tensor& x, const Tensor& displacement,
                         int64_t stride) {
+    check<Kind>(x, displacement, stride);
     at::AutoDispatchBelowADInplaceOrView guard;
     const bool learns = displacement.requires_grad();
     // x is kept only where the displacement learns: frozen shifts cost no memory.
