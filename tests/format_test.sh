@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 for tool in build/venv/bin/clang-format clang-format-14 clang-format; do
   if "$tool" --version 2>/dev/null | grep -q 'version 14\.'; then
-    find src tests examples -name '*.h' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh' | sort | xargs "$tool" --dry-run -Werror
+    find src tests examples bindings include -name '*.hpp' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh' -o \( -name '*.h' -a ! -path 'include/*' \) | sort | xargs "$tool" --dry-run -Werror
     exit
   fi
 done

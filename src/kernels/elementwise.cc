@@ -24,8 +24,8 @@ HWY_INLINE Vector inverse(Vector x) {
   return hn::Div(constant(1), x);
 #endif
 }
-// 1 / (1 + 2^t), t = -x / ln 2: 2^t is 2^n, n the integer next to t, times a polynomial of the rest (Cephes, exp2f.c: within
-// 2e-8 from -0.5 to 0.5).
+// 1 / (1 + 2^t), t = -x / ln 2: 2^t is 2^n, n the integer next to t, times a polynomial of the rest (Cephes,
+// exp2f.c: within 2e-8 from -0.5 to 0.5).
 HWY_INLINE Vector sigmoid(Vector x) {
   const D d;
   const hn::RebindToSigned<D> integers;

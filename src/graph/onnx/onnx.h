@@ -25,7 +25,8 @@ Graph parse_onnx(AlignedBytes bytes, const std::string& where, const Limits& lim
 Graph parse_onnx(std::string_view bytes, const std::string& where, const Limits& limits = {});  // of a copy
 Graph read_onnx(const std::filesystem::path& path, const Limits& limits = {});
 
-// The bytes of a file with these metadata, in place of those of the same keys. Throws Error (kCorrupt) naming `where`.
+// The bytes of a file with these metadata, in place of those of the same keys. Throws Error (kCorrupt) naming
+// `where`.
 std::string annotate_onnx(std::string_view bytes, const std::string& where,
                           const std::map<std::string, std::string>& entries);
 
