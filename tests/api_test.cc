@@ -172,6 +172,8 @@ TEST_F(Api, ErrorsAreStatusesAndTexts) {
             FEWSHIFT_INVALID_ARGUMENT);
   EXPECT_EQ(fewshift_classify_pixels(session, pixels.data(), 10, 10, 30, 3, best, 0, &found),
             FEWSHIFT_INVALID_ARGUMENT);
+  EXPECT_EQ(fewshift_classify_pixels(session, pixels.data(), 10, 10, SIZE_MAX, 3, best, 2, &found),
+            FEWSHIFT_INVALID_ARGUMENT);
   EXPECT_EQ(fewshift_run(session, nullptr, nullptr, nullptr), FEWSHIFT_INVALID_ARGUMENT);
   EXPECT_EQ(found, 77);
   EXPECT_EQ(fewshift_classify_pixels(session, pixels.data(), 10, 10, 30, 3, best, 2, &found), FEWSHIFT_OK);
@@ -198,6 +200,26 @@ TEST_F(Api, CallersMayLowerTheLimits) {
   EXPECT_NE(refused({0, 0, 0, 5000}).find("bytes for its maps"), std::string::npos);
   EXPECT_NE(refused({0, 0, 0, 0, 5000}).find("multiply-adds"), std::string::npos);
   EXPECT_THROW(fewshift::Model(file(), {1000}), fewshift::v1::Error);
+}
+
+TEST_F(Api, NanAndNamesOfStrangersAreNotPassedOn) {
+  Graph g = network();
+  g.metadata["class_names"] = R"(["a\u001b[31m\nb","c","d","e","f","g","h"])";
+  for (auto& node : g.nodes) {
+    if (std::holds_alternative<fewshift::graph::Linear>(node.op))
+      g.values[node.inputs[2]].constant->values[0] = NAN;
+  }
+  const std::string onnx = fewshift::graph::format_onnx(g);
+  const fewshift::Model model(fewshift::Bytes{onnx.data(), onnx.size()});
+  EXPECT_EQ(model.class_names()[0], "a [31m b");
+  fewshift::Session session(model);
+  try {
+    const fewshift::Image image = picture(9, 9);
+    session.classify(fewshift::Pixels{image.pixels.data(), 9, 9});
+    FAIL();
+  } catch (const fewshift::v1::Error& error) {
+    EXPECT_EQ(error.status(), FEWSHIFT_NUMERIC);
+  }
 }
 
 TEST_F(Api, NetworksThatAreNoClassifiersRunOnTensors) {

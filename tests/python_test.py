@@ -52,6 +52,22 @@ class Predictions(unittest.TestCase):
         self.assertEqual(self.model.predict([]), [])
         self.assertEqual(len(self.model.predict(path, top=1000)), len(self.model.class_names))
 
+    def test_pil_images_are_read_as_files_are(self):
+        random = numpy.random.default_rng(1)
+        with tempfile.TemporaryDirectory() as folder:
+            turned = PIL.Image.fromarray(random.integers(0, 256, (40, 60, 3), dtype=numpy.uint8))
+            exif = turned.getexif()
+            exif[0x0112] = 6
+            turned.save(f"{folder}/turned.jpg", exif=exif, quality=100)
+            deep = PIL.Image.fromarray(random.integers(0, 65536, (40, 60), dtype=numpy.uint16))
+            deep.save(f"{folder}/deep.png")
+            for name in ("turned.jpg", "deep.png"):
+                ours, theirs = self.model.prepare(f"{folder}/{name}"), self.model.prepare(PIL.Image.open(f"{folder}/{name}"))
+                self.assertLess(numpy.abs(ours - theirs).max(), 0.1, name)
+            odd = os.path.join(folder, os.fsdecode(b"odd\xff.png"))
+            deep.save(odd)
+            self.assertEqual(self.model.predict(odd), self.model.predict(f"{folder}/deep.png"))
+
     def test_names_may_be_given(self):
         names = [f"class {k}" for k in range(len(self.model.class_names))]
         named = fewshift.Model(MODEL, class_names=names)
@@ -73,7 +89,7 @@ class Tensors(unittest.TestCase):
                                       atol=1e-4 * numpy.ptp(expected))
         self.assertEqual(model.run(x[:0]).shape, (0, expected.shape[1]))
         self.assertRaises(ValueError, model.run, x[:, :2])
-        self.assertRaises(TypeError, model.run, x[0])
+        self.assertRaises(ValueError, model.run, x[0])
 
     def test_features(self):
         model = fewshift.Model(MODEL)
@@ -124,6 +140,9 @@ class Faults(unittest.TestCase):
         self.assertRaises(TypeError, model.predict, numpy.zeros((4, 4, 3)))
         self.assertRaises(TypeError, model.predict, 5)
         self.assertRaises(ValueError, model.predict, PHOTOS[0], 0)
+        self.assertRaises(ValueError, model.predict, PHOTOS[0] + "\0")
+        self.assertRaises(ValueError, fewshift.Model, MODEL, threads=0)
+        self.assertRaises(TypeError, fewshift.Model, MODEL, class_names="0123456789")
 
 
 class Package(unittest.TestCase):

@@ -80,8 +80,9 @@ class Engine {
     }
     return array(std::move(all), {outputs.shape(0), classes});
   }
-  Output prepare_file(const std::string& path) {
-    return prepared([&] { return model_.prepare(std::filesystem::path(path)); });
+  Output prepare_file(nb::bytes path) {
+    const std::filesystem::path file(std::string(path.c_str(), path.size()));
+    return prepared([&] { return model_.prepare(file); });
   }
   Output prepare_bytes(nb::bytes encoded) {
     const fewshift::Bytes bytes{encoded.data(), encoded.size()};
@@ -151,10 +152,11 @@ NB_MODULE(_fewshift, m) {
   nb::class_<Engine>(m, "Engine", "A model on the CPU. Any number of threads may call it at a time.")
       .def_static(
           "open",
-          [](const std::string& path, int threads, int64_t file_bytes, int64_t memory_bytes) {
+          [](nb::bytes path, int threads, int64_t file_bytes, int64_t memory_bytes) {
+            const std::string file(path.c_str(), path.size());
             nb::gil_scoped_release release;
             return std::make_unique<Engine>(
-                fewshift::Model(std::filesystem::path(path), {file_bytes, 0, 0, memory_bytes, 0}), threads);
+                fewshift::Model(std::filesystem::path(file), {file_bytes, 0, 0, memory_bytes, 0}), threads);
           },
           "path"_a, "threads"_a, "file_bytes"_a, "memory_bytes"_a)
       .def_static(

@@ -60,13 +60,13 @@ typedef enum fewshift_status {
   FEWSHIFT_INTERNAL = 8 /* a fault of the library */
 } fewshift_status;
 
-/* What went wrong in the calling thread's last call that failed; "" if none did. Valid until its next call.
- */
+/* What went wrong in the calling thread's last call that failed, in one line; "" if none has. It stays through
+ * calls that succeed, until the next that fails. */
 FEWSHIFT_API const char* fewshift_error(void);
 
 /* What a model may take at most: files may come from strangers. 0 means the library's own limit. */
 typedef struct fewshift_limits {
-  size_t size;          /* sizeof(fewshift_limits), so that later versions may add to it */
+  size_t size;          /* sizeof(fewshift_limits), so that later versions may add to it: what lies beyond it is not read */
   int64_t file_bytes;   /* of the ONNX file; 2 GiB */
   int64_t nodes;        /* of its graph; 20,000 */
   int64_t weight_bytes; /* of its weights as the nodes read them; 4 GiB */
@@ -85,7 +85,7 @@ FEWSHIFT_API fewshift_status fewshift_model_open_bytes(const void* bytes, size_t
 FEWSHIFT_API void fewshift_model_close(fewshift_model* model); /* may be NULL */
 
 /* The sizes of one picture's input, [1,C,H,W], and of its output: as many as the rank that is returned, of
- * which at most `capacity` are written. */
+ * which at most `capacity` are written (dims may be NULL where that is 0). */
 FEWSHIFT_API int fewshift_model_input_dims(const fewshift_model* model, int64_t* dims, int capacity);
 FEWSHIFT_API int fewshift_model_output_dims(const fewshift_model* model, int64_t* dims, int capacity);
 /* Numbers of the pooled features of one picture, before the classifier; 0 where the network pools nowhere. */
@@ -101,13 +101,13 @@ FEWSHIFT_API const char* fewshift_model_preprocessing(const fewshift_model* mode
 /* An entry of the file's metadata, or NULL. */
 FEWSHIFT_API const char* fewshift_model_metadata(const fewshift_model* model, const char* key);
 
-/* For batches of so many pictures, computed on so many threads (the caller's is one of them). */
+/* For batches of so many pictures (1 to 2^20), computed on so many threads (1 to 1,024; the caller's is one of them). */
 FEWSHIFT_API fewshift_status fewshift_session_create(const fewshift_model* model, int64_t batch, int threads,
                                                      fewshift_session** session);
 FEWSHIFT_API void fewshift_session_close(fewshift_session* session); /* may be NULL */
 
 /* The tensor road: input [batch,C,H,W], output [batch] times the output's sizes, features [batch][features]
- * or NULL; float32, row-major. Allocates nothing and cannot fail but for NULL. */
+ * or NULL (left alone where the network has none); float32, row-major. Allocates nothing and cannot fail but for NULL. */
 FEWSHIFT_API fewshift_status fewshift_run(fewshift_session* session, const float* input, float* output,
                                           float* features);
 
@@ -123,7 +123,8 @@ typedef struct fewshift_class {
 
 /* The picture road, for classifiers, one picture at a time, with the file's own preprocessing, in a session
  * of any batch: the `top` likeliest classes, the first the likeliest, in best[0] to best[*found - 1]; *found
- * is `top`, or the number of classes. JPEG and PNG; `pixels`: rows of `stride` bytes, `channels` bytes a
+ * is `top`, or the number of classes. JPEG and PNG, turned
+ * upright by EXIF, 16 bits scaled to 8; `pixels`: rows of `stride` bytes, `channels` bytes a
  * pixel: 1 (grey), 3 (RGB) or 4 (RGBA, of which A is left out). */
 FEWSHIFT_API fewshift_status fewshift_classify_file(fewshift_session* session, const char* path,
                                                     fewshift_class* best, int64_t top, int64_t* found);

@@ -140,6 +140,8 @@ Image from_pixels(const uint8_t* pixels, int width, int height, size_t stride, i
         "are " + std::to_string(width) + "x" + std::to_string(height) + ": from 1 to 2^27 can be taken");
   if (channels != 1 && channels != 3 && channels != 4)
     throw Error(ErrorCode::kInvalidArgument, "channels", "must be 1, 3 or 4");
+  if (stride > static_cast<size_t>(PTRDIFF_MAX) / height)
+    throw Error(ErrorCode::kInvalidArgument, "stride", "is too large");
   if (stride < static_cast<size_t>(width) * channels)
     throw Error(ErrorCode::kInvalidArgument, "stride", "is less than a row of pixels");
   Image image{width, height, std::vector<uint8_t>(static_cast<size_t>(width) * height * 3)};

@@ -1,9 +1,9 @@
 // fewshift annotate
 // SPDX-License-Identifier: Apache-2.0
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <sstream>
 
 #include "cli/commands.h"
@@ -23,40 +23,50 @@ struct Options {
   std::vector<float> mean, std;
 };
 
-std::vector<std::string> lines_of(const std::string& file) {
-  std::istringstream text(read_file(file));
-  std::vector<std::string> lines;
+// A name a line; or, as in a data set's class_names.txt, FOLDER<tab>NAME. Blank lines at the end do not
+// count.
+std::vector<std::string> names_in(const std::string& file) {
+  std::string all = read_file(file);
+  if (all.starts_with("\xef\xbb\xbf")) all.erase(0, 3);
+  while (!all.empty() && (all.back() == '\n' || all.back() == '\r')) all.pop_back();
+  try {
+    nlohmann::json(all).dump();
+  } catch (const nlohmann::json::exception&) {
+    throw Error(ErrorCode::kCorrupt, file, "is not UTF-8");
+  }
+  std::istringstream text(all);
+  std::vector<std::string> names;
   for (std::string line; std::getline(text, line);) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
+    line.erase(0, line.find('\t') == std::string::npos ? 0 : line.find('\t') + 1);
     if (line.empty())
-      throw Error(ErrorCode::kCorrupt, file, "line " + std::to_string(lines.size() + 1) + " is empty");
-    lines.push_back(line);
+      throw Error(ErrorCode::kCorrupt, file, "line " + std::to_string(names.size() + 1) + " is empty");
+    names.push_back(line);
   }
-  return lines;
+  return names;
 }
 
 int run(const Options& o) {
-  const std::string bytes = read_file(o.model);
-  const auto model = engine::Model::parse(AlignedBytes(bytes.begin(), bytes.end()), o.model);
-  ModelInfo info = info_of(*model, o.model);
-  if (!o.class_names.empty()) {
-    const std::vector<std::string> names = lines_of(o.class_names);
-    if (names.size() != info.class_names.size())
-      throw Error(ErrorCode::kInvalidArgument, o.class_names,
-                  "has " + std::to_string(names.size()) + " names for " +
-                      std::to_string(info.class_names.size()) + " classes");
-    info.class_names = names;
+  for (float value : o.mean) {
+    if (!(std::abs(value) <= 1))
+      throw Error(ErrorCode::kInvalidArgument, "--mean", "is of red, green, blue from 0 to 1, not to 255");
   }
+  const std::string bytes = read_file(o.model);
+  std::map<std::string, std::string> entries;
+  if (!o.class_names.empty()) entries["class_names"] = json_text(nlohmann::json(names_in(o.class_names)));
+  std::string written = graph::annotate_onnx(bytes, o.model, entries);
+  const auto model = engine::Model::parse(AlignedBytes(written.begin(), written.end()), o.model);
+  ModelInfo info = info_of(*model, o.model);
   if (o.resize > 0) info.preprocess.resize = o.resize;
   if (!o.mean.empty()) std::copy(o.mean.begin(), o.mean.end(), info.preprocess.mean.begin());
   if (!o.std.empty()) std::copy(o.std.begin(), o.std.end(), info.preprocess.std.begin());
   const std::string recipe = to_json(info.preprocess);
   preprocess_from_json(recipe, "--resize, --mean, --std");
-  write_file_atomic(o.out, graph::annotate_onnx(bytes, o.model,
-                                                {{"class_names", json_text(nlohmann::json(info.class_names))},
-                                                 {"model", info.model},
-                                                 {"preprocess", recipe}}));
-  std::printf("%s: %zu class names, %s\n", o.out.c_str(), info.class_names.size(), recipe.c_str());
+  write_file_atomic(o.out,
+                    graph::annotate_onnx(written, o.model, {{"preprocess", recipe}, {"model", info.model}}));
+  std::printf("%s: %zu classes, %s%s\n", o.out.c_str(), info.class_names.size(),
+              o.class_names.empty() ? "" : (info.class_names.front() + " and so on, ").c_str(),
+              recipe.c_str());
   return kDone;
 }
 

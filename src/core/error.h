@@ -15,11 +15,20 @@ enum class ErrorCode {
   kNumeric,          // NaN or infinity where a number was needed
 };
 
+// A message as one line of at most 2,000 bytes: names in it may come from strangers' files.
+inline std::string one_line(std::string text) {
+  if (text.size() > 2000) text = text.substr(0, 2000) + "...";
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  }
+  return text;
+}
+
 // `where` names the file, field or option; `message` says what is wrong with it and what to do.
 class Error : public std::runtime_error {
  public:
   Error(ErrorCode code, std::string where, const std::string& message)
-      : std::runtime_error(where + ": " + message), code_(code), where_(std::move(where)) {}
+      : std::runtime_error(one_line(where + ": " + message)), code_(code), where_(std::move(where)) {}
   ErrorCode code() const { return code_; }
   const std::string& where() const { return where_; }
 

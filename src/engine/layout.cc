@@ -139,7 +139,8 @@ Layout::Layout(const Program& program, const std::map<int, Unit>& units, int lan
       floats_ = most;
     if (floats_ + threads * band_floats_ >= most)
       throw Error(ErrorCode::kUnsupported, "the graph",
-                  "needs more than " + std::to_string(most * 4) + " bytes for its maps");
+                  "needs more than " + std::to_string(std::min(program.memory_bytes, int64_t{8} << 30)) +
+                      " bytes for its maps");
   }
   floats_ += threads * band_floats_;
 }

@@ -20,7 +20,7 @@ std::vector<std::string> class_names(const std::string& json, const std::string&
   const JsonValue::Array* list = parsed ? parsed->array() : nullptr;
   std::vector<std::string> names;
   for (size_t k = 0; list && k < list->size(); ++k) {
-    if (const std::string* name = (*list)[k].text()) names.push_back(*name);
+    if (const std::string* name = (*list)[k].text()) names.push_back(one_line(*name));
   }
   if (names.size() < 2 || names.size() != list->size()) {
     throw Error(ErrorCode::kCorrupt, where, "metadata class_names is not a list of at least two names");

@@ -16,6 +16,8 @@ bool is_classifier(const engine::Model& model) {
 }
 
 void class_probabilities(const engine::Model& model, const float* output, int64_t classes, float* shares) {
+  if (std::any_of(output, output + classes, [](float value) { return std::isnan(value); }))
+    throw Error(ErrorCode::kNumeric, "the model", "gives NaN: its weights or its preprocessing are no good");
   if (model.gives_probabilities()) {
     std::copy_n(output, classes, shares);
     return;

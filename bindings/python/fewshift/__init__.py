@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 __all__ = ["Class", "Error", "Model", "isa", "version"]
 
 
+def _path(path: Any) -> bytes:
+    encoded = os.fsencode(path)
+    if b"\0" in encoded:
+        raise ValueError("a path has a null character in it")
+    return encoded
+
+
 class Class(NamedTuple):
     """A class that a picture may belong to."""
 
@@ -60,12 +67,16 @@ class Model:
         file_bytes: int = 0,
         memory_bytes: int = 0,
     ) -> None:
+        if not 1 <= threads <= 1024:
+            raise ValueError("threads must be from 1 to 1024")
         if isinstance(model, (bytes, bytearray, memoryview)):
             self._engine = _Engine.parse(bytes(model), threads, file_bytes, memory_bytes)
         else:
-            self._engine = _Engine.open(os.fspath(model), threads, file_bytes, memory_bytes)
+            self._engine = _Engine.open(_path(model), threads, file_bytes, memory_bytes)
         names = self._engine.class_names
         if class_names is not None:
+            if isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names):
+                raise TypeError("class_names must be a list of str")
             if len(class_names) != len(names):
                 raise ValueError(f"{len(class_names)} class names for {len(names)} classes")
             names = list(class_names)
@@ -96,8 +107,8 @@ class Model:
     def predict(self, pictures: Picture | list[Picture], top: int = 5) -> Any:
         """The `top` likeliest classes of a picture, the first the likeliest; of a list of pictures, a list of such.
 
-        A picture is the path of a JPEG or PNG, the bytes of one, a PIL image, or an array of uint8: [H,W], [H,W,1] (grey),
-        [H,W,3] (RGB) or [H,W,4] (RGBA). A list is computed as one batch.
+        A picture is the path of a JPEG or PNG, the bytes of one (both turned upright by EXIF), a PIL
+        image (likewise), or an array of uint8: [H,W], [H,W,1] (grey), [H,W,3] (RGB) or [H,W,4] (RGBA). A list is computed as one batch.
         """
         if top < 1:
             raise ValueError("top must be at least 1")
@@ -116,7 +127,10 @@ class Model:
         """The network's output for tensors [N,C,H,W], of whatever N, as the file says; no preprocessing."""
         import numpy
 
-        return self._engine.run(numpy.ascontiguousarray(x, dtype=numpy.float32), False)[0]
+        x = numpy.ascontiguousarray(x, dtype=numpy.float32)
+        if x.ndim != 4:
+            raise ValueError(f"x must be [N,C,H,W], not {list(x.shape)}")
+        return self._engine.run(x, False)[0]
 
     def prepare(self, pictures: Picture | list[Picture]) -> NDArray[numpy.float32]:
         """Pictures as run() takes them: [N,3,size,size]; N is 1 for a single one."""
@@ -135,11 +149,17 @@ class Model:
         import numpy
 
         if isinstance(picture, (str, os.PathLike)):
-            return self._engine.prepare_file(os.fspath(picture))
+            return self._engine.prepare_file(_path(picture))
         if isinstance(picture, (bytes, bytearray, memoryview)):
             return self._engine.prepare_bytes(bytes(picture))
-        if hasattr(picture, "convert"):  # PIL's
-            picture = picture.convert("RGB")
+        if hasattr(picture, "convert"):  # PIL's: upright, and of 8 bits, as files are read
+            from PIL import ImageOps
+
+            picture = ImageOps.exif_transpose(picture)
+            if picture.mode.startswith("I"):
+                picture = (numpy.asarray(picture).clip(0, 65535) / 257 + 0.5).astype(numpy.uint8)
+            else:
+                picture = picture.convert("RGB")
         pixels = numpy.asarray(picture)
         if pixels.dtype != numpy.uint8 or pixels.ndim not in (2, 3):
             raise TypeError(f"a picture must be [H,W,channels] of uint8, not {list(pixels.shape)} of {pixels.dtype}")

@@ -51,7 +51,10 @@ class NodeReader {
     onnx::TensorMessage t = onnx::read_tensor(bytes);
     const std::string& name = rename.empty() ? t.name : rename;
     const std::string what = "tensor " + name;
-    if (t.external) unsupported(what, "keeps its data in another file: save the model as one file");
+    if (t.external)
+      unsupported(
+          what,
+          "keeps its data in another file: export with external_data=False, or save the model as one file");
     int64_t total = 1;
     for (int64_t dim : t.dims) {
       if (dim < 0 || dim > kMostElements || (total *= dim) > kMostElements)
