@@ -151,6 +151,46 @@ TEST_F(CommandLineTest, ChecksDataAndTrainsFromShards) {
   EXPECT_NEAR(from_folder["loss"].get<double>(), from_shards["loss"].get<double>(), 1e-5);
 }
 
+// A model of other origin gets names and preprocessing, keeps the rest, and is measured on some of its
+// classes.
+TEST_F(CommandLineTest, AnOnnxFileIsAnnotated) {
+  const std::string data = pictures("data", 3, 2, 4).string(), plain = path("plain.onnx"),
+                    file = path("named.onnx");
+  graph::Graph g = graph::read_onnx([&] {
+    EXPECT_EQ(run({"export", "--model", "fenet_cifar_0.5", "--size", "16", "--out", plain}).code, 0);
+    return plain;
+  }());
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(data + "/test"))
+    names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  std::string text = "\xef\xbb\xbf";
+  for (int k = 9; k >= 0; --k)  // as a data set's class_names.txt, in another order
+    text += "n" + std::to_string(k) + "\t" + (k < 3 ? names[k] : "other " + std::to_string(k)) + "\r\n";
+  write_file_atomic(path("names.txt"), text + "\n");
+  const Outcome done = run({"annotate", plain, "--out", file, "--class-names", path("names.txt"), "--resize",
+                            "20", "--mean", "0.5", "0.5", "0.5", "--std", "0.25", "0.25", "0.25"});
+  ASSERT_EQ(done.code, 0) << done.err;
+  const graph::Graph named = graph::read_onnx(file);
+  EXPECT_EQ(json::parse(named.metadata.at("class_names"))[9], names[0]);
+  EXPECT_EQ(json::parse(named.metadata.at("preprocess"))["resize"], 20);
+  EXPECT_EQ(named.nodes.size(), g.nodes.size());
+  EXPECT_EQ(json::parse(run({"eval", file, "--data", data, "--json"}).out)["images"], 12);
+  EXPECT_EQ(run({"annotate", file, "--out", file, "--resize", "30"}).code, 0);
+  EXPECT_EQ(json::parse(graph::read_onnx(file).metadata.at("class_names"))[9], names[0]);
+
+  for (const auto& [option, what] : {std::pair{"--mean", "255"}, {"--class-names", plain.c_str()}}) {
+    const Outcome refused = option == std::string("--mean")
+                                ? run({"annotate", plain, "--out", file, "--mean", what, what, what})
+                                : run({"annotate", plain, "--out", file, option, what});
+    EXPECT_EQ(refused.code, 1);
+    EXPECT_EQ(std::count(refused.err.begin(), refused.err.end(), '\n'), 1) << refused.err;
+  }
+  write_file_atomic(path("names.txt"), "one\ntwo\n");
+  EXPECT_EQ(run({"annotate", plain, "--out", path("none.onnx"), "--class-names", path("names.txt")}).code, 1);
+  EXPECT_FALSE(std::filesystem::exists(path("none.onnx")));
+}
+
 // The ONNX file alone, run by the plain interpreter with the preprocessing that it carries, says what predict
 // says.
 TEST_F(CommandLineTest, AnExportedFileCarriesAllThatItTakes) {
