@@ -2,7 +2,8 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-set(api_version 1)  # FEWSHIFT_ABI_VERSION
+file(STRINGS "${CMAKE_SOURCE_DIR}/include/fewshift/fewshift.h" api_version REGEX "define FEWSHIFT_ABI_VERSION")
+string(REGEX REPLACE ".* " "" api_version "${api_version}")
 file(GLOB api_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/api/*.cc")
 list(FILTER api_sources EXCLUDE REGEX "_test\\.cc$")
 set(api_map "${CMAKE_SOURCE_DIR}/src/api/symbols.map")

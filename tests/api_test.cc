@@ -74,7 +74,8 @@ TEST_F(Api, PicturesFromFilesBytesAndPixelsAreClassifiedAlike) {
   const fewshift::Image image = fewshift::decode_image(encoded, "it");
   std::ofstream(folder_ / "picture.jpg", std::ios::binary) << encoded;
   const std::vector<double> shares = expected(image);
-  fewshift::Session session(fewshift::Model(file()), 3);
+  const fewshift::Model model(file());
+  fewshift::Session session(model);
   const auto from_file = session.classify(folder_ / "picture.jpg", 3);
   ASSERT_EQ(from_file.size(), 3u);
   expect_like(from_file, shares);
@@ -155,6 +156,11 @@ TEST_F(Api, ErrorsAreStatusesAndTexts) {
   fewshift_session* session = nullptr;
   EXPECT_EQ(fewshift_session_create(model, 0, 1, &session), FEWSHIFT_INVALID_ARGUMENT);
   EXPECT_EQ(fewshift_session_create(model, 1, 0, &session), FEWSHIFT_INVALID_ARGUMENT);
+  ASSERT_EQ(fewshift_session_create(model, 2, 1, &session), FEWSHIFT_OK);
+  fewshift_class one;
+  int64_t count = 0;
+  EXPECT_EQ(fewshift_classify_file(session, "nowhere.jpg", &one, 1, &count), FEWSHIFT_INVALID_ARGUMENT);
+  fewshift_session_close(session);
   ASSERT_EQ(fewshift_session_create(model, 1, 1, &session), FEWSHIFT_OK);
   EXPECT_EQ(fewshift_model_class_name(model, kClasses), nullptr);
   EXPECT_EQ(fewshift_model_class_name(model, -1), nullptr);

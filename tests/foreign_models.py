@@ -30,13 +30,10 @@ def observe(norm, inputs):
 
 
 @torch.no_grad()
-def build(name, size, seed=0):
-    """The model in eval mode, of random weights that keep activations of order one.
-
-    Those WITHOUT_BIASES have zeros there: exporters leave them out, or share them by Identity.
-    """
+def randomise(model, size, seed=0, biases=True):
+    """In eval mode, of random weights that keep activations of order one."""
     torch.manual_seed(seed)
-    model = MODELS[name][0]().eval()
+    model.eval()
     model(images(seed, 2, size))  # gives LazyLinear its weight
     hooks = []
     for module in model.modules():
@@ -47,11 +44,17 @@ def build(name, size, seed=0):
         elif isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear)):
             nn.init.kaiming_normal_(module.weight)
             if module.bias is not None:
-                module.bias.normal_(0, 0 if name in WITHOUT_BIASES else 0.1)
+                module.bias.normal_(0, 0.1 if biases else 0)
     model(images(seed + 1, 16, size))
     for hook in hooks:
         hook.remove()
     return model
+
+
+def build(name, size, seed=0):
+    """Those WITHOUT_BIASES have zeros there: exporters leave them out, or share them by Identity."""
+    torch.manual_seed(seed)
+    return randomise(MODELS[name][0](), size, seed, name not in WITHOUT_BIASES)
 
 
 MODELS = {

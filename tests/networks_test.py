@@ -1,8 +1,9 @@
-"""One training step of ours held to the same network in PyTorch (networks_twin.py): logits, loss, gradients and running
+"""One training step of ours held to the same network in PyTorch (fewshift.torch's): logits, loss, gradients and running
 statistics in float64, where no ReLU takes the other side of its kink by rounding; and all but the gradients in float32,
 which is the path of training.
 usage: networks_test.py PROGRAM, which is what tests/gradients.cc makes.
 """
+import os
 import pathlib
 import subprocess
 import sys
@@ -14,38 +15,38 @@ import torch.nn.functional as F
 from torch import nn
 
 sys.dont_write_bytecode = True  # the sources stay free of caches
-from networks_twin import (
-    fasternet_t0,
-    fenet,
-    mobilenet_v2_half_cifar,
-    mobilenetv4_small_cifar,
-    part,
-    read_safetensors,
-    resnet20,
-    shiftresnet20,
-    shufflenet_v2_half,
-)
+from step_file import part, read_step
+
+os.environ["FEWSHIFT_TORCH_BACKEND"] = "python"  # shifts that are not ours
+from fewshift.torch import create_model
 
 program = sys.argv.pop(1)
 torch.set_num_threads(1)
 torch.set_default_dtype(torch.float64)
 
-TWINS = {
-    ("shiftresnet20_e1", "ssl", 32): lambda: shiftresnet20("ssl", 1),
-    ("shiftresnet20_e1", "asl", 32): lambda: shiftresnet20("asl", 1),
-    ("shiftresnet20_e1", "gsl", 32): lambda: shiftresnet20("gsl", 1),
-    ("shiftresnet20_e1", "random", 32): lambda: shiftresnet20("random", 1),
-    ("shiftresnet20_e1", "depthwise", 32): lambda: shiftresnet20("depthwise", 1),
-    ("fenet_cifar_0.5", "ssl", 32): lambda: fenet("ssl", 8, 1024, cifar=True),
-    ("fenet_cifar_se_0.5", "asl", 32): lambda: fenet("asl", 8, 1024, squeeze=True, cifar=True),
-    ("fenet_0.5", "ssl", 64): lambda: fenet("ssl", 8, 1024),
-    ("resnet20", "ssl", 32): resnet20,
-    ("mobilenet_v2_0.5_cifar", "ssl", 32): mobilenet_v2_half_cifar,
-    ("mobilenetv4_conv_small_cifar", "ssl", 32): mobilenetv4_small_cifar,
-    ("shufflenet_v2_0.5_cifar", "ssl", 32): lambda: shufflenet_v2_half(True),
-    ("shufflenet_v2_0.5", "ssl", 64): lambda: shufflenet_v2_half(False),
-    ("fasternet_t0", "ssl", 64): fasternet_t0,
-}
+CLASSES = 5  # as tests/gradients.cc has them
+CASES = [  # model, spatial operator, px
+    ("shiftresnet20_e1", "ssl", 32),
+    ("shiftresnet20_e1", "asl", 32),
+    ("shiftresnet20_e1", "gsl", 32),
+    ("shiftresnet20_e1", "random", 32),
+    ("shiftresnet20_e1", "depthwise", 32),
+    ("fenet_cifar_0.5", "ssl", 32),
+    ("fenet_cifar_se_0.5", "asl", 32),
+    ("fenet_0.5", "ssl", 64),
+    ("resnet20", "ssl", 32),
+    ("mobilenet_v2_0.5_cifar", "ssl", 32),
+    ("mobilenetv4_conv_small_cifar", "ssl", 32),
+    ("shufflenet_v2_0.5_cifar", "ssl", 32),
+    ("shufflenet_v2_0.5", "ssl", 64),
+    ("fasternet_t0", "ssl", 64),
+]
+
+
+def make_twin(model, shift):
+    twin = create_model(model, CLASSES, shift)
+    twin.classifier.dropout.p = 0  # as the step has it
+    return twin
 
 
 def error(ours, expected, scale=None):
@@ -84,7 +85,7 @@ class Networks(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             file = pathlib.Path(folder) / "step.safetensors"
             subprocess.run([program, *map(str, arguments), file], check=True)
-            return read_safetensors(file)
+            return read_step(file)
 
     def compare(self, ours, twin, tolerance):
         parameters = part(ours, "parameter")
@@ -110,13 +111,13 @@ class Networks(unittest.TestCase):
         self.assertLess(errors[worst], tolerance, worst)
 
     def test_twins(self):
-        for key, make in TWINS.items():
-            with self.subTest(key):
-                twin = make()
-                ours = self.our_step(*key, "float64")
+        for model, shift, size in CASES:
+            with self.subTest(f"{model} {shift}"):
+                twin = make_twin(model, shift)
+                ours = self.our_step(model, shift, size, "float64")
                 self.compare(ours, twin, 1e-9)
                 self.compare_gradients(ours, twin, 1e-8)
-                self.compare(self.our_step(*key, "float32"), make(), 1e-4)
+                self.compare(self.our_step(model, shift, size, "float32"), make_twin(model, shift), 1e-4)
 
 
 if __name__ == "__main__":

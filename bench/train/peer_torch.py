@@ -1,10 +1,10 @@
-"""Training steps in PyTorch: the network's twin of tests/, its shifts done by our operator, float32, channels_last.
+"""Training steps in PyTorch: the network as fewshift.torch has it, its shifts done by our operator, float32, channels_last.
 
 usage: peer_torch.py BUILD MODEL BATCH SIZE THREADS eager|compile. Says "ready" with what it is as JSON; then for each line
 "run K" it makes K steps and prints the median seconds of one. What compiling takes lies before "ready"."""
 import json
+import os
 import pathlib
-import re
 import statistics
 import subprocess
 import sys
@@ -17,30 +17,10 @@ from torch import nn
 
 sys.dont_write_bytecode = True  # the sources stay free of caches
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "tests"))
-import networks_twin as twins
+from step_file import part, read_step
 
-REACH = 1.5  # px, of the displacements
 WARM_UP = 3  # steps, as ours
-
-
-class OurShift(nn.Module):
-    def __init__(self, shift):
-        super().__init__()
-        self.displacement, self.stride = shift.displacement, shift.stride
-
-    def forward(self, x):
-        return torch.ops.fewshift.sparse_shift(x, self.displacement, self.stride)
-
-
-def make_twin(model):
-    """A twin of 5 classes, as the tests have it, and the classes of the model."""
-    if found := re.fullmatch(r"shiftresnet20_e(\d+)", model):
-        return twins.shiftresnet20("ssl", int(found[1])), 10
-    if found := re.fullmatch(r"fenet_(cifar_)?(se_)?([\d.]+)", model):
-        head = {"0.5": 1024, "0.75": 1280, "1.0": 1536, "1.375": 1932}[found[3]]
-        cifar = bool(found[1])
-        return twins.fenet("ssl", int(16 * float(found[3])), head, bool(found[2]), cifar), 10 if cifar else 1000
-    raise SystemExit(f"peer_torch: no twin of {model}")
+COMPARED = 5  # classes, of the step that is compared
 
 
 def loss_apart(build, model, size, twin):
@@ -48,8 +28,8 @@ def loss_apart(build, model, size, twin):
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "step.safetensors"
         subprocess.run([f"{build}/tests/gradients", model, "ssl", str(size), "float32", str(file)], check=True)
-        ours = twins.read_safetensors(file)
-    parameters = twins.part(ours, "parameter")
+        ours = read_step(file)
+    parameters = part(ours, "parameter")
     if set(parameters) != {name for name, _ in twin.named_parameters()}:
         raise SystemExit(f"peer_torch: the twin of {model} has other parameters")
     twin.load_state_dict(parameters, strict=False)
@@ -82,20 +62,22 @@ def make_step(net, classes, batch, size, mode):
 
 def start(build, model, batch, size, threads, mode):
     torch.set_num_threads(threads)
-    torch.ops.load_library(f"{build}/libfewshift_torch.so")
+    os.environ["FEWSHIFT_TORCH_LIBRARY"] = f"{build}/libfewshift_torch.so"
+    from fewshift.torch import create_model, displacements
+
     torch.manual_seed(0)
-    net, classes = make_twin(model)
-    for unit in net.units:
-        if hasattr(unit, "shift"):
-            unit.shift = OurShift(unit.shift)
-    net.to(memory_format=torch.channels_last)
+    net = create_model(model).to(memory_format=torch.channels_last)
+    classes, dropout = net.classifier.linear.out_features, net.classifier.dropout.p
+    net.classifier.linear = nn.Linear(net.classifier.linear.in_features, COMPARED)
+    net.classifier.dropout.p = 0
+    moves = list(displacements(net).values())
+    starts = [move.detach().clone() for move in moves]
     apart = loss_apart(build, model, size, net)
     net.classifier.linear = nn.Linear(net.classifier.linear.in_features, classes)
-    if model.startswith("fenet"):
-        net.classifier.flat = nn.Sequential(nn.Flatten(), nn.Dropout(0.2))
-    moves = [unit.shift.displacement for unit in net.units if hasattr(unit, "shift")]
-    for move in moves:
-        nn.init.uniform_(move, -REACH, REACH)
+    net.classifier.dropout.p = dropout
+    with torch.no_grad():
+        for move, begin in zip(moves, starts):
+            move.copy_(begin)
     learned = {id(move) for move in moves}
     step = make_step(net, classes, batch, size, mode)
     began = time.perf_counter()

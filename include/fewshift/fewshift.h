@@ -122,7 +122,7 @@ typedef struct fewshift_class {
 } fewshift_class;
 
 /* The picture road, for classifiers, one picture at a time, with the file's own preprocessing, in a session
- * of any batch: the `top` likeliest classes, the first the likeliest, in best[0] to best[*found - 1]; *found
+ * of batch 1: the `top` likeliest classes, the first the likeliest, in best[0] to best[*found - 1]; *found
  * is `top`, or the number of classes. JPEG and PNG, turned
  * upright by EXIF, 16 bits scaled to 8; `pixels`: rows of `stride` bytes, `channels` bytes a
  * pixel: 1 (grey), 3 (RGB) or 4 (RGBA, of which A is left out). */

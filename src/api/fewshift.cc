@@ -2,9 +2,7 @@
 #include <fewshift/fewshift.h>
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
-#include <mutex>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -16,6 +14,7 @@
 #include "image/preprocess.h"
 #include "kernels/kernels.h"
 #include "model/onnx.h"
+#include "model/predictions.h"
 
 using namespace fewshift;
 
@@ -38,7 +37,7 @@ struct fewshift_session {
   std::shared_ptr<const Loaded> loaded;
   engine::Session session;
   int64_t batch;
-  std::vector<float> input, output, scores;  // of a whole batch: the picture road fills its first place
+  std::vector<float> input, logits;  // the picture road's
   std::vector<int64_t> order;
 };
 
@@ -174,22 +173,20 @@ Image read(const Loaded& loaded, const void* bytes, size_t size) {
 
 void classify(fewshift_session& s, const Image& image, fewshift_class* best, int64_t top, int64_t* found) {
   const auto classes = static_cast<int64_t>(s.loaded->info.class_names.size());
-  if (s.input.empty()) {
-    const size_t each = graph::elements(s.loaded->network->input_dims());
-    s.output.resize(s.batch * classes);
-    s.scores.resize(classes), s.order.resize(classes);
-    s.input.resize(s.batch * each, 0.0f);
-  }
+  s.input.resize(graph::elements(s.loaded->network->input_dims()));
+  s.logits.resize(classes), s.order.resize(classes);
   prepare(*s.loaded, image, s.input.data());
-  s.session.run(s.input.data(), s.output.data());
-  class_probabilities(*s.loaded->network, s.output.data(), classes, s.scores.data());
+  s.session.run(s.input.data(), s.logits.data());
+  to_logits(*s.loaded->network, s.logits.data(), classes);
+  const std::vector<double> scores = probabilities(s.logits.data(), classes);
   const int64_t count = std::min(top, classes);
   std::iota(s.order.begin(), s.order.end(), int64_t{0});
   std::partial_sort(s.order.begin(), s.order.begin() + count, s.order.end(), [&](int64_t a, int64_t b) {
-    return s.output[a] != s.output[b] ? s.output[a] > s.output[b] : a < b;
+    return s.logits[a] != s.logits[b] ? s.logits[a] > s.logits[b] : a < b;
   });
   for (int64_t k = 0; k < count; ++k)
-    best[k] = {s.order[k], s.scores[s.order[k]], s.loaded->info.class_names[s.order[k]].c_str()};
+    best[k] = {s.order[k], static_cast<float>(scores[s.order[k]]),
+               s.loaded->info.class_names[s.order[k]].c_str()};
   *found = count;
 }
 
@@ -200,6 +197,10 @@ fewshift_status classify_with(fewshift_session* session, fewshift_class* best, i
     need(session, "session"), need(best, "best"), need(found, "found");
     if (top < 1) throw Error(ErrorCode::kInvalidArgument, "top", "must be at least 1");
     preprocess_of(*session->loaded);
+    if (session->batch != 1)
+      throw Error(ErrorCode::kInvalidArgument, "the session",
+                  "is for batches of " + std::to_string(session->batch) +
+                      ": pictures are classified in one of batch 1");
     classify(*session, read_picture(*session->loaded), best, top, found);
   });
 }
@@ -288,7 +289,7 @@ fewshift_status fewshift_session_create(const fewshift_model* model, int64_t bat
   return guarded([&] {
     need(model, "model"), need(session, "session");
     *session = new fewshift_session{
-        model->loaded, engine::Session(model->loaded->network, batch, threads), batch, {}, {}, {}, {}};
+        model->loaded, engine::Session(model->loaded->network, batch, threads), batch, {}, {}, {}};
   });
 }
 void fewshift_session_close(fewshift_session* session) {
@@ -306,8 +307,11 @@ fewshift_status fewshift_scores(const fewshift_model* model, const float* output
   return guarded([&] {
     need(model, "model"), need(output, "output"), need(scores, "scores");
     preprocess_of(*model->loaded);
-    class_probabilities(*model->loaded->network, output,
-                        static_cast<int64_t>(model->loaded->info.class_names.size()), scores);
+    std::vector<float> logits(output, output + model->loaded->info.class_names.size());
+    const auto classes = static_cast<int64_t>(logits.size());
+    to_logits(*model->loaded->network, logits.data(), classes);
+    const std::vector<double> shares = probabilities(logits.data(), classes);
+    std::copy(shares.begin(), shares.end(), scores);
   });
 }
 

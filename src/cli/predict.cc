@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
@@ -58,8 +57,6 @@ std::vector<Scored> classify(const TrainedClassifier& model, const Image& image,
   std::vector<float> picture(size_t(size) * size * 3), logits(model.info.class_names.size());
   preprocess(image, model.info.preprocess, picture.data());
   model.logits(picture.data(), 1, logits.data());
-  if (std::any_of(logits.begin(), logits.end(), [](float value) { return std::isnan(value); }))
-    throw Error(ErrorCode::kNumeric, "the model", "gives NaN: its weights or its preprocessing are no good");
   const auto shares = probabilities(logits.data(), static_cast<int64_t>(logits.size()), temperature);
   std::vector<Scored> scores;
   for (size_t c = 0; c < logits.size(); ++c) scores.push_back({model.info.class_names[c], shares[c]});

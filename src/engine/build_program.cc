@@ -47,8 +47,10 @@ class Builder : StepMaker {
     const bool shifts = displaced(x);
     std::vector<View> reads = {x};
     if (op.adds) reads.push_back(view(3));
+    const bool by_channel = depthwise(op, *node_) && !op.adds;
+    if (op.groups > 1 && !by_channel) return add_groups(op, reads, shifts);
     count_weights(graph::elements(w.dims));
-    if (depthwise(op, *node_) && !op.adds) {
+    if (by_channel) {
       if (one_pixel(dims_[node_->inputs[0]]) && one_pixel(dims_[node_->output])) {  // a number a channel
         Scale scale{{}, {bias.begin(), bias.end()}, false, op.low, op.high};
         const int64_t tap =
@@ -63,7 +65,6 @@ class Builder : StepMaker {
       step(ConvolveDepthwise{op, take(1), std::move(bias), 0, 0}, {shifts ? copied(x) : x});
       return;
     }
-    if (op.groups > 1) return add_groups(op, reads, shifts);
     Convolve convolve;
     convolve.conv = op;
     convolve.weight = take(1), convolve.bias = std::move(bias);
@@ -169,7 +170,7 @@ class Builder : StepMaker {
         break;
       case graph::Function::kSoftmax:
         program_.probabilities = node_->output == graph_.output;
-        step(SoftMax{}, {settled(0)});
+        step(SoftMax{}, {view(0)});
         return;
     }
     step(apply, {view(0)});

@@ -133,11 +133,10 @@ Layout::Layout(const Program& program, const std::map<int, Unit>& units, int lan
     p.pitch = kind.width + p.margin;  // the margin behind a row is the one before the next
     p.block = ((kind.height + 2 * p.margin) * p.pitch + p.margin) * p.lanes;
     p.base = floats_ + band_floats_;
-    if (p.block <= most / std::max<int64_t>(p.blocks, 1))
-      (kind.band ? band_floats_ : floats_) += (p.blocks * p.block + 15) / 16 * 16;
-    else
-      floats_ = most;
-    if (floats_ + threads * band_floats_ >= most)
+    const bool fits =
+        p.block <= most / std::max<int64_t>(p.blocks, 1);  // else the product may not be a number
+    if (fits) (kind.band ? band_floats_ : floats_) += (p.blocks * p.block + 15) / 16 * 16;
+    if (!fits || floats_ + threads * band_floats_ >= most)
       throw Error(ErrorCode::kUnsupported, "the graph",
                   "needs more than " + std::to_string(std::min(program.memory_bytes, int64_t{8} << 30)) +
                       " bytes for its maps");

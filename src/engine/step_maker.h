@@ -38,9 +38,6 @@ class StepMaker {
     if (input.size() != 4)
       throw Error(ErrorCode::kUnsupported, "input", "is " + graph::text(input) + ", not NCHW");
     input[0] = 1;
-    if (!std::all_of(input.begin(), input.end(), [](int64_t dim) { return dim > 0; }))
-      throw Error(ErrorCode::kUnsupported, "input",
-                  "has channels or a size that the file leaves open; only the batch may be");
     dims_ = infer_shapes(graph, input);
     find_tail();
   }

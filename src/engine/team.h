@@ -1,7 +1,7 @@
 // Threads that go through a list of jobs together, each job in pieces. A thread takes the pieces of its own
 // share, one after the other, then those that are left of others' shares. Nobody waits for a thread that has
-// taken nothing: one that lost its core slows the others only by the piece it holds. SPDX-License-Identifier:
-// Apache-2.0
+// taken nothing: one that lost its core slows the others only by the piece it holds.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <atomic>
 #include <cstdint>

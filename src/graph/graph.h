@@ -121,6 +121,13 @@ struct Graph {
   int add(std::string node_name, Operator op, std::vector<int> inputs);
 };
 
+// What a reshape of `from` to `sizes` comes to, in which one may be -1, what is left, and, with zero_copies,
+// 0 is as in `from`; nothing where that cannot be.
+std::optional<Dims> reshaped(const Dims& from, Dims sizes, bool zero_copies = true);
+
+// Whether `order` names each axis of so many once.
+bool is_permutation(const std::vector<int64_t>& order, size_t axes);
+
 // The dimensions of what a node computes of inputs of these. Throws Error (kCorrupt, naming the node): too
 // many or too few, or they do not fit the operator; sizes beyond 2^31 elements.
 Dims infer_shape(const Node& node, const std::vector<Dims>& inputs);

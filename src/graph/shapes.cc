@@ -170,28 +170,13 @@ class Shape {
   }
   Dims of(const Reshape& op) const {
     inputs(1, 1);
-    Dims y = op.dims;
-    int64_t product = 1, open = -1;
-    for (size_t k = 0; k < y.size(); ++k) {
-      if (y[k] == 0 && k < in(0).size()) y[k] = in(0)[k];
-      if (y[k] == -1 && open < 0) {
-        open = static_cast<int64_t>(k);
-        continue;
-      }
-      if (y[k] < 1 || y[k] > kMostElements || (product *= y[k]) > kMostElements)
-        refuse(node_, "cannot make " + text(op.dims) + " of " + text(in(0)));
-    }
-    if (open >= 0) y[open] = elements(in(0)) / product;
-    if (elements(y) != elements(in(0))) refuse(node_, "cannot make " + text(op.dims) + " of " + text(in(0)));
-    return y;
+    const std::optional<Dims> y = reshaped(in(0), op.dims);
+    if (!y) refuse(node_, "cannot make " + text(op.dims) + " of " + text(in(0)));
+    return *y;
   }
   Dims of(const Transpose& op) const {
     inputs(1, 1);
-    std::vector<int64_t> sorted = op.order;
-    std::sort(sorted.begin(), sorted.end());
-    bool each = sorted.size() == in(0).size();
-    for (size_t k = 0; each && k < sorted.size(); ++k) each = sorted[k] == static_cast<int64_t>(k);
-    if (!each) refuse(node_, "its order does not name each axis once");
+    if (!is_permutation(op.order, in(0).size())) refuse(node_, "its order does not name each axis once");
     Dims y;
     for (int64_t axis : op.order) y.push_back(in(0)[axis]);
     return y;
@@ -202,6 +187,28 @@ class Shape {
 };
 
 }  // namespace
+
+std::optional<Dims> reshaped(const Dims& from, Dims sizes, bool zero_copies) {
+  int64_t product = 1, open = -1;
+  for (size_t k = 0; k < sizes.size(); ++k) {
+    if (sizes[k] == 0 && zero_copies && k < from.size()) sizes[k] = from[k];
+    if (sizes[k] == -1 && open < 0) {
+      open = static_cast<int64_t>(k);
+    } else if (sizes[k] < 1 || sizes[k] > kMostElements || (product *= sizes[k]) > kMostElements) {
+      return {};
+    }
+  }
+  if (open >= 0) sizes[open] = elements(from) / product;
+  return elements(sizes) == elements(from) ? std::optional(sizes) : std::nullopt;
+}
+
+bool is_permutation(const std::vector<int64_t>& order, size_t axes) {
+  std::vector<int64_t> sorted = order;
+  std::sort(sorted.begin(), sorted.end());
+  bool each = sorted.size() == axes;
+  for (size_t k = 0; each && k < axes; ++k) each = sorted[k] == static_cast<int64_t>(k);
+  return each;
+}
 
 Dims infer_shape(const Node& node, const std::vector<Dims>& inputs) {
   return Shape(node, inputs).run();
@@ -221,6 +228,9 @@ std::vector<Dims> infer_shapes(const Graph& graph, const Dims& input) {
     dims[v] = constant->dims;
     known[v] = true;
   }
+  if (!std::all_of(input.begin(), input.end(), [](int64_t dim) { return dim > 0; }))
+    throw Error(ErrorCode::kUnsupported, "input " + graph.values[graph.input].name,
+                "is " + text(input) + ": its sizes must be known");
   dims[graph.input] = input;
   known[graph.input] = true;
   for (const Node& node : graph.nodes) {

@@ -44,7 +44,7 @@ HWY_INLINE Vector sigmoid(Vector x) {
 HWY_INLINE Vector erf(Vector x) {
   const D d;
   const Vector size = hn::Min(hn::Abs(x), constant(6));
-  const Vector t = hn::Div(constant(1), hn::MulAdd(constant(0.3275911f), size, constant(1)));
+  const Vector t = inverse(hn::MulAdd(constant(0.3275911f), size, constant(1)));
   Vector sum = constant(1.061405429f);
   for (float c : {-1.453152027f, 1.421413741f, -0.284496736f, 0.254829592f}) {
     sum = hn::MulAdd(sum, t, constant(c));

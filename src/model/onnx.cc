@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "core/error.h"
-#include "model/predictions.h"
 
 namespace fewshift {
 
@@ -15,15 +14,10 @@ bool is_classifier(const engine::Model& model) {
   return in.size() == 4 && in[1] == 3 && in[2] == in[3] && out.size() == 2 && out[1] >= 2;
 }
 
-void class_probabilities(const engine::Model& model, const float* output, int64_t classes, float* shares) {
-  if (std::any_of(output, output + classes, [](float value) { return std::isnan(value); }))
-    throw Error(ErrorCode::kNumeric, "the model", "gives NaN: its weights or its preprocessing are no good");
-  if (model.gives_probabilities()) {
-    std::copy_n(output, classes, shares);
-    return;
-  }
-  const std::vector<double> all = probabilities(output, classes);
-  std::copy(all.begin(), all.end(), shares);
+void to_logits(const engine::Model& model, float* output, int64_t count) {
+  if (!model.gives_probabilities()) return;
+  for (int64_t k = 0; k < count; ++k)
+    output[k] = std::log(std::max(output[k], std::numeric_limits<float>::min()));
 }
 
 ModelInfo info_of(const engine::Model& model, const std::string& where) {
@@ -65,17 +59,12 @@ TrainedClassifier onnx_classifier(const std::filesystem::path& file, int threads
   classifier.info = info_of(*model, file.string());
   const int64_t pixels = model->input_dims()[2] * model->input_dims()[3], classes = model->output_dims()[1];
   auto session = std::make_shared<engine::Session>(model, 1, threads);
-  const bool probable = model->gives_probabilities();
-  classifier.logits = [session, pixels, classes, probable, planes = std::vector<float>(3 * pixels)](
+  classifier.logits = [model, session, pixels, classes, planes = std::vector<float>(3 * pixels)](
                           const float* pictures, int64_t count, float* logits) mutable {
     for (int64_t n = 0; n < count; ++n) {
       to_planes(pictures + n * pixels * 3, 1, pixels, planes.data());
       session->run(planes.data(), logits + n * classes);
-      if (!probable) continue;  // as logits: softmax of the logarithms is what they are
-      for (int64_t c = 0; c < classes; ++c) {
-        float& value = logits[n * classes + c];
-        value = std::log(std::max(value, std::numeric_limits<float>::min()));
-      }
+      to_logits(*model, logits + n * classes, classes);
     }
   };
   return classifier;

@@ -10,9 +10,9 @@ namespace fewshift {
 // Whether it takes square RGB pictures and gives a number for each of two classes or more.
 bool is_classifier(const engine::Model& model);
 
-// The classes' probabilities of one picture's output: its softmax, or, where that is the network's last
-// operator, as they are.
-void class_probabilities(const engine::Model& model, const float* output, int64_t classes, float* shares);
+// Outputs as logits: where a softmax is the network's last operator, the logarithms of the probabilities, of
+// which softmax makes them again.
+void to_logits(const engine::Model& model, float* output, int64_t count);
 
 // Class names and preprocessing from the file's metadata; of a file without, numbers and the usual
 // preprocessing. Throws Error, naming the file.

@@ -35,6 +35,8 @@ Predictions predict_all(const Logits& logits, int64_t classes, const Preprocess&
 }
 
 std::vector<double> probabilities(const float* logits, int64_t classes, double temperature) {
+  if (std::any_of(logits, logits + classes, [](float logit) { return std::isnan(logit); }))
+    throw Error(ErrorCode::kNumeric, "the model", "gives NaN: its weights or its preprocessing are no good");
   const double most = *std::max_element(logits, logits + classes);
   std::vector<double> shares(classes);
   double total = 0;

@@ -23,7 +23,7 @@ struct Predictions {
 Predictions predict_all(const Logits& logits, int64_t classes, const Preprocess& preprocess,
                         std::shared_ptr<const Dataset> dataset, const EvaluateOptions& options);
 
-// Softmax of logits / temperature: [classes].
+// Softmax of logits / temperature: [classes]. Throws Error (kNumeric) for NaN.
 std::vector<double> probabilities(const float* logits, int64_t classes, double temperature = 1);
 // Of one picture.
 std::vector<double> probabilities(const Predictions& p, int64_t picture, double temperature = 1);

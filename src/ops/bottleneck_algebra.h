@@ -1,6 +1,6 @@
 // The algebra that gives a pointwise layer's batch norm, and its gradients, from its input's mean and
-// covariance (docs/mathematics.md, "Batch norm without a pass"), in double. SPDX-License-Identifier:
-// Apache-2.0
+// covariance (docs/mathematics.md, "Batch norm without a pass"), in double.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>
 #include <vector>

@@ -1,5 +1,5 @@
-// The GPU's kernels, thread by thread on the CPU, against the CPU's own operators. SPDX-License-Identifier:
-// Apache-2.0
+// The GPU's kernels, thread by thread on the CPU, against the CPU's own operators.
+// SPDX-License-Identifier: Apache-2.0
 #include "ops/shift_elements.h"
 
 #include <gtest/gtest.h>

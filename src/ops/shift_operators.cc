@@ -1,6 +1,6 @@
 // torch.ops.fewshift.sparse_shift and active_shift: schemas, checks, autograd, autocast and shape inference.
-// The arithmetic is in sparse_shift_cpu.cc, active_shift_cpu.cc and shift_cuda.cu. SPDX-License-Identifier:
-// Apache-2.0
+// The arithmetic is in sparse_shift_cpu.cc, active_shift_cpu.cc and shift_cuda.cu.
+// SPDX-License-Identifier: Apache-2.0
 #include <ATen/autocast_mode.h>
 #include <torch/library.h>
 #include <torch/torch.h>

@@ -9,9 +9,8 @@ namespace fewshift {
 
 // Moves every channel of x by its own displacement, rounded to whole pixels (half to even).
 //
-//   x             [N,C,H,W] float32, float64, bfloat16 or, on a GPU, float16; contiguous or channels_last,
-//   and
-//                 so the result
+//   x             [N,C,H,W] float32, float64, bfloat16 or, on a GPU, float16; contiguous or
+//                 channels_last, and so the result
 //   displacement  [C,2] float32 or float64: (dy, dx) in pixels, of any size
 //   stride        1 or 2
 //   result        [N,C,ceil(H/stride),ceil(W/stride)]

@@ -1,6 +1,6 @@
 // Changes an ONNX file field by field, so that what comes out is read further than to its first length:
-// numbers, names and bytes become others, fields go, come twice, or change places. SPDX-License-Identifier:
-// Apache-2.0
+// numbers, names and bytes become others, fields go, come twice, or change places.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>
 #include <random>

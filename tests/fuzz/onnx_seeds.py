@@ -8,16 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-
-class Function(nn.Module):
-    def __init__(self, forward, **parts):
-        super().__init__()
-        self.function = forward
-        for name, part in parts.items():
-            setattr(self, name, part)
-
-    def forward(self, x):
-        return self.function(self, x)
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from foreign_parts import Graph
 
 
 def gated(m, x):
@@ -56,13 +48,13 @@ def residual(m, x):
 
 
 MODELS = {
-    "gated": Function(gated, a=nn.Conv2d(3, 8, 3, 2, 1), gate=nn.Conv2d(8, 8, 1), b=nn.Conv2d(8, 8, 3, 1, 1, groups=8),
+    "gated": Graph(gated, a=nn.Conv2d(3, 8, 3, 2, 1), gate=nn.Conv2d(8, 8, 1), b=nn.Conv2d(8, 8, 3, 1, 1, groups=8),
                       last=nn.Linear(8, 3)),
-    "shuffled": Function(shuffled, a=nn.Conv2d(3, 8, 1), b=nn.Conv2d(4, 4, 3, 1, 1, groups=2), last=nn.Linear(8, 3)),
-    "padded": Function(padded, a=nn.Conv2d(3, 8, 3, 2), last=nn.Linear(64, 3)),
-    "pooled": Function(pooled, norm=nn.BatchNorm2d(6), scale=nn.Parameter(torch.ones(1, 6, 1, 1)),
+    "shuffled": Graph(shuffled, a=nn.Conv2d(3, 8, 1), b=nn.Conv2d(4, 4, 3, 1, 1, groups=2), last=nn.Linear(8, 3)),
+    "padded": Graph(padded, a=nn.Conv2d(3, 8, 3, 2), last=nn.Linear(64, 3)),
+    "pooled": Graph(pooled, norm=nn.BatchNorm2d(6), scale=nn.Parameter(torch.ones(1, 6, 1, 1)),
                        weight=nn.Parameter(torch.ones(6, 3))),
-    "residual": Function(residual, a=nn.Conv2d(3, 4, 1), c=nn.ModuleList([nn.Conv2d(4, 6, 1) for _ in range(2)]),
+    "residual": Graph(residual, a=nn.Conv2d(3, 4, 1), c=nn.ModuleList([nn.Conv2d(4, 6, 1) for _ in range(2)]),
                          b=nn.ModuleList([nn.Conv2d(6, 4, 3, padding=2, dilation=2) for _ in range(2)]),
                          d=nn.Conv2d(4, 4, (1, 3), padding=(0, 1), groups=4)),
 }

@@ -32,7 +32,7 @@ class ArithmeticNodes : public ShapeNodes {
     add(Mul{}, {in(0), constant_value(node_->name + ".inverse", std::move(inverse))});
   }
   void cast() {
-    if (integer("to", 0) != onnx::tensor::kTypeFloat) unsupported("casts to another type than float32");
+    if (integer("to", 0) != tensor::kTypeFloat) unsupported("casts to another type than float32");
     alias();
   }
   void conv() {

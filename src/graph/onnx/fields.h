@@ -27,7 +27,6 @@ enum : uint32_t {
   kInt = 3,
   kString = 4,
   kTensor = 5,
-  kGraph = 6,
   kFloats = 7,
   kInts = 8,
   kType = 20

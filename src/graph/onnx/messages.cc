@@ -45,10 +45,6 @@ AttributeMessage read_attribute(pbf_reader in, std::string& name) {
       case attribute::kTensor:
         a.tensor = in.get_view();
         break;
-      case attribute::kGraph:
-        a.graph = true;
-        in.skip();
-        break;
       case attribute::kFloats:
         read_floats(in, a.numbers);
         break;

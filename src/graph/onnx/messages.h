@@ -33,7 +33,6 @@ struct AttributeMessage {
   std::vector<float> numbers;
   std::vector<int64_t> integers;
   std::optional<data_view> tensor;
-  bool graph = false;  // it has a subgraph
 };
 
 struct NodeMessage {

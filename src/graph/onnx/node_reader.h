@@ -37,7 +37,7 @@ class NodeReader {
 
   // Many floats of the file, moved back over their field's head to where floats may begin; null if they are
   // few.
-  std::shared_ptr<const float> shared(const onnx::data_view& raw) const {
+  std::shared_ptr<const float> shared(const data_view& raw) const {
     if (raw.size() < 128) return nullptr;  // head: a tag, two bytes of length
     const auto begin = reinterpret_cast<uintptr_t>(bytes_->data()),
                at = reinterpret_cast<uintptr_t>(raw.data());
@@ -47,8 +47,8 @@ class NodeReader {
   }
 
   // Under its own name or another: floats as a value of the graph, whole numbers in numbers_.
-  void read_constant(const onnx::data_view& bytes, const std::string& rename) {
-    onnx::TensorMessage t = onnx::read_tensor(bytes);
+  void read_constant(const data_view& bytes, const std::string& rename) {
+    TensorMessage t = read_tensor(bytes);
     const std::string& name = rename.empty() ? t.name : rename;
     const std::string what = "tensor " + name;
     if (t.external)
@@ -70,16 +70,16 @@ class NodeReader {
         corrupt(what, "has " + std::to_string(values.size()) + " values for " + text(t.dims));
       }
     };
-    if (t.type == onnx::tensor::kTypeFloat) {
+    if (t.type == tensor::kTypeFloat) {
       std::shared_ptr<const float> in_file;
       if (t.raw && t.raw->size() == static_cast<size_t>(total) * sizeof(float)) in_file = shared(*t.raw);
       if (!in_file) take(t.floats);
       add_constant(name, Tensor{t.dims, in_file ? Floats(in_file, total) : Floats(std::move(t.floats))});
-    } else if (t.type == onnx::tensor::kTypeDouble) {
+    } else if (t.type == tensor::kTypeDouble) {
       take(t.doubles);
       add_constant(name, Tensor{t.dims, std::vector<float>(t.doubles.begin(), t.doubles.end())});
-    } else if (t.type == onnx::tensor::kTypeInt64 || t.type == onnx::tensor::kTypeInt32) {
-      if (t.type == onnx::tensor::kTypeInt64 || !t.raw) {
+    } else if (t.type == tensor::kTypeInt64 || t.type == tensor::kTypeInt32) {
+      if (t.type == tensor::kTypeInt64 || !t.raw) {
         take(t.integers);
       } else {
         std::vector<int32_t> narrow;
@@ -131,7 +131,8 @@ class NodeReader {
     for (double value : n.values) {
       if (std::isnan(value)) unsupported("its input " + std::to_string(k) + " depends on the batch");
     }
-    return constant_value(name, Tensor{n.dims, std::vector<float>(n.values.begin(), n.values.end())});
+    return known_[name] =
+               constant_value(name, Tensor{n.dims, std::vector<float>(n.values.begin(), n.values.end())});
   }
   const Dims& dims(size_t k) { return dims_[in(k)]; }
   const Dims& image(size_t k) {
@@ -157,7 +158,7 @@ class NodeReader {
   }
   Ints ints(size_t k) const {
     try {
-      return onnx::integers(numbers(k));
+      return integers(numbers(k));
     } catch (const std::invalid_argument& error) {
       unsupported("its input " + std::to_string(k) + " " + error.what());
     }
@@ -226,13 +227,12 @@ class NodeReader {
     for (const Dims& d : given) folded_ += elements(d);
     if (folded_ > kMostFolded) unsupported("computes on too large constants");
     Graph small;
-    std::vector<int> inputs;
-    for (int v : node.inputs) inputs.push_back(small.add_value("", g_.values[v].constant));
-    const Tensor first = *g_.values[node.inputs[0]].constant;
     small.input = small.add_value("");
-    inputs[0] = small.input;
+    std::vector<int> inputs = {small.input};
+    for (size_t k = 1; k < node.inputs.size(); ++k)
+      inputs.push_back(small.add_value("", g_.values[node.inputs[k]].constant));
     small.output = small.add(node.name, node.op, inputs);
-    return constant_value(node.name, interpret(small, first));
+    return constant_value(node.name, interpret(small, *g_.values[node.inputs[0]].constant));
   }
   void add(Operator op, std::vector<int> inputs) {
     const int v = emit("", std::move(op), std::move(inputs));
@@ -255,9 +255,9 @@ class NodeReader {
   const std::shared_ptr<AlignedBytes> bytes_;
   const std::string where_;
   const Limits limits_;
-  int64_t opset_ = 0, batch_ = 1, folded_ = 0;
+  int64_t opset_ = 0, folded_ = 0;
   Graph g_;
-  std::vector<Dims> dims_;            // of the graph's values, with this batch
+  std::vector<Dims> dims_;            // of the graph's values, with the file's batch, or 1
   std::map<std::string, int> known_;  // float values, constants among them
   std::map<std::string, Numbers> numbers_;
   const NodeMessage* node_ = nullptr;

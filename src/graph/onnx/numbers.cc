@@ -17,37 +17,49 @@ class Computation {
   Computation(const NodeMessage& node, const std::vector<const Numbers*>& inputs, int64_t opset)
       : node_(node), inputs_(inputs), opset_(opset) {}
 
-  Numbers run() {
+  using Function = Numbers (*)(Computation&);
+  // What computes a node of such a type, or null.
+  static Function find_function(const std::string& type) {
     struct Entry {
       const char* type;
-      Numbers (Computation::*compute)();
+      Function function;
     };
     static constexpr Entry kTable[] = {
-        {"Add", &Computation::binary<add>},
-        {"Sub", &Computation::binary<subtract>},
-        {"Mul", &Computation::binary<multiply>},
-        {"Div", &Computation::divide},
-        {"Max", &Computation::binary<larger>},
-        {"Min", &Computation::binary<smaller>},
-        {"Neg", &Computation::unary<negate>},
-        {"Ceil", &Computation::unary<ceiling>},
-        {"Floor", &Computation::unary<floor>},
-        {"Clip", &Computation::clip},
-        {"Cast", &Computation::cast},
-        {"Identity", &Computation::same},
-        {"Gather", &Computation::gather},
-        {"Unsqueeze", &Computation::unsqueeze},
-        {"Squeeze", &Computation::squeeze},
-        {"Concat", &Computation::concat},
-        {"Slice", &Computation::slice},
-        {"Reshape", &Computation::reshape},
-        {"Transpose", &Computation::transpose},
-        {"ConstantOfShape", &Computation::constant_of_shape},
+        {"Add", call<&Computation::binary<add>>},
+        {"Sub", call<&Computation::binary<subtract>>},
+        {"Mul", call<&Computation::binary<multiply>>},
+        {"Div", call<&Computation::divide>},
+        {"Max", call<&Computation::binary<larger>>},
+        {"Min", call<&Computation::binary<smaller>>},
+        {"Neg", call<&Computation::unary<negate>>},
+        {"Ceil", call<&Computation::unary<ceiling>>},
+        {"Floor", call<&Computation::unary<floor>>},
+        {"Clip", call<&Computation::clip>},
+        {"Cast", call<&Computation::cast>},
+        {"Identity", call<&Computation::same>},
+        {"Gather", call<&Computation::gather>},
+        {"Unsqueeze", call<&Computation::unsqueeze>},
+        {"Squeeze", call<&Computation::squeeze>},
+        {"Concat", call<&Computation::concat>},
+        {"Slice", call<&Computation::slice>},
+        {"Reshape", call<&Computation::reshape>},
+        {"Transpose", call<&Computation::transpose>},
+        {"ConstantOfShape", call<&Computation::constant_of_shape>},
     };
     for (const Entry& entry : kTable) {
-      if (node_.type == entry.type) return (this->*entry.compute)();
+      if (type == entry.type) return entry.function;
     }
-    throw NotComputed("computes on sizes in a way that is not read here");
+    return nullptr;
+  }
+  Numbers run() {
+    const Function function = find_function(node_.type);
+    if (!function) throw NotComputed("computes on sizes in a way that is not read here");
+    return function(*this);
+  }
+
+  template <Numbers (Computation::*member)()>
+  static Numbers call(Computation& computation) {
+    return (computation.*member)();
   }
 
  private:
@@ -256,20 +268,9 @@ class Computation {
   }
   Numbers reshape() {
     Numbers result = in(0);
-    Dims dims = list(1);
-    int64_t product = 1, open = -1;
-    for (size_t k = 0; k < dims.size(); ++k) {
-      if (dims[k] == 0 && k < result.dims.size()) dims[k] = result.dims[k];
-      if (dims[k] == -1 && open < 0) {
-        open = static_cast<int64_t>(k);
-      } else if (dims[k] < 0 || dims[k] > kMost || (product *= dims[k]) > kMost) {
-        throw NotComputed("has a shape out of range");
-      }
-    }
-    const auto count = static_cast<int64_t>(result.values.size());
-    if (open >= 0) dims[open] = product > 0 ? count / product : 0, product *= dims[open];
-    if (product != count) throw NotComputed("makes " + text(dims) + " of " + text(result.dims));
-    result.dims = dims;
+    const std::optional<Dims> dims = reshaped(result.dims, list(1));
+    if (!dims) throw NotComputed("cannot make " + text(list(1)) + " of " + text(result.dims));
+    result.dims = *dims;
     return result;
   }
   Numbers transpose() {
@@ -277,11 +278,7 @@ class Computation {
     std::vector<int64_t> order;
     for (size_t k = x.dims.size(); k-- > 0;) order.push_back(static_cast<int64_t>(k));
     if (const AttributeMessage* a = find("perm")) order = a->integers;
-    std::vector<int64_t> sorted = order;
-    std::sort(sorted.begin(), sorted.end());
-    bool each = sorted.size() == x.dims.size();
-    for (size_t k = 0; each && k < sorted.size(); ++k) each = sorted[k] == static_cast<int64_t>(k);
-    if (!each) throw NotComputed("its order does not name each axis once");
+    if (!is_permutation(order, x.dims.size())) throw NotComputed("its order does not name each axis once");
     Dims dims;
     for (int64_t axis : order) dims.push_back(x.dims[axis]);
     return make(dims, x.whole, [&](const std::vector<int64_t>& at) {
@@ -330,6 +327,10 @@ std::vector<int64_t> integers(const Numbers& numbers) {
     result.push_back(static_cast<int64_t>(std::clamp(value, -kLargest, kLargest)));
   }
   return result;
+}
+
+bool computes(const std::string& type) {
+  return Computation::find_function(type) != nullptr;
 }
 
 Numbers compute(const NodeMessage& node, const std::vector<const Numbers*>& inputs, int64_t opset) {

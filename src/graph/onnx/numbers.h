@@ -27,6 +27,9 @@ struct NotComputed : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Whether nodes of this type are.
+bool computes(const std::string& type);
+
 // The node on numbers, as ONNX says; an input that is left out is null. Throws NotComputed.
 Numbers compute(const NodeMessage& node, const std::vector<const Numbers*>& inputs, int64_t opset);
 

@@ -62,7 +62,7 @@ class Reader : onnx::ArithmeticNodes {
     if (input.dims.empty()) unsupported("input " + input.name, "has no batch");
     g_.input_dims = input.dims;
     Dims dims = input.dims;
-    dims[0] = batch_ = std::max<int64_t>(1, dims[0]);
+    dims[0] = std::max<int64_t>(1, dims[0]);
     if (!std::all_of(dims.begin(), dims.end(),
                      [](int64_t dim) { return dim > 0 && dim <= onnx::kMostElements; }))
       unsupported(

@@ -1,5 +1,5 @@
-// Nodes that move values without computing, and those that compute on sizes. SPDX-License-Identifier:
-// Apache-2.0
+// Nodes that move values without computing, and those that compute on sizes.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include "graph/onnx/node_reader.h"
 
@@ -29,14 +29,10 @@ class ShapeNodes : public NodeReader {
       constants[k] = {t.dims, {t.values.begin(), t.values.end()}, false};
       inputs[k] = &constants[k];
     }
-    // Floats by whole numbers, as a slice of a constant, are none.
-    if (!some ||
-        (inputs.size() > 1 && inputs[0] == &constants[0] && node_->type != "Add" && node_->type != "Sub" &&
-         node_->type != "Mul" && node_->type != "Div" && node_->type != "Max" && node_->type != "Min"))
-      return false;
+    if (!some || !computes(node_->type)) return false;
     try {
-      keep(out(), onnx::compute(*node_, inputs, opset_));
-    } catch (const onnx::NotComputed& error) {
+      keep(out(), compute(*node_, inputs, opset_));
+    } catch (const NotComputed& error) {
       unsupported(error.what());
     }
     return true;
@@ -157,26 +153,16 @@ class ShapeNodes : public NodeReader {
     }
     Dims sizes;
     try {
-      sizes = onnx::integers(rest);
+      sizes = integers(rest);
     } catch (const std::invalid_argument& error) {
       unsupported(std::string("its shape ") + error.what());
     }
-    const bool copies = integer("allowzero", 0) == 0;
-    int64_t product = 1, open = -1;
-    for (size_t k = 0; k < sizes.size(); ++k) {
-      if (k == 0 && std::isnan(first)) sizes[0] = x[0];
-      if (sizes[k] == 0 && copies && k < x.size()) sizes[k] = x[k];
-      if (sizes[k] == -1 && open < 0) {
-        open = static_cast<int64_t>(k);
-      } else if (sizes[k] < 1 || sizes[k] > kMostElements || (product *= sizes[k]) > kMostElements) {
-        corrupt("cannot make " + text(sizes) + " of " + text(x));
-      }
-    }
-    if (open >= 0) sizes[open] = elements(x) / product;
-    if (!is_constant(0) && sizes[0] != x[0])
-      unsupported("makes " + text(sizes) + " of " + text(x) + ": it changes the batch");
-    if (elements(sizes) != elements(x)) corrupt("cannot make " + text(sizes) + " of " + text(x));
-    add_reshape(std::move(sizes));
+    if (std::isnan(first)) sizes[0] = x[0];
+    const std::optional<Dims> made = reshaped(x, sizes, integer("allowzero", 0) == 0);
+    if (!made) corrupt("cannot make " + text(sizes) + " of " + text(x));
+    if (!is_constant(0) && made->at(0) != x[0])
+      unsupported("makes " + text(*made) + " of " + text(x) + ": it changes the batch");
+    add_reshape(*made);
   }
   void squeeze() {
     const Dims x = dims(0);
