@@ -5,7 +5,9 @@
 #include <limits>
 
 #include "core/error.h"
+#include "ops/batch_norm_sums.h"
 #include "ops/norm_relu_shift.h"
+#include "ops/sync_batch_norm.h"
 
 namespace fewshift {
 namespace {
@@ -30,15 +32,17 @@ bool fusable(const ShiftLayer& shift) {
 Tensor norm_relu_shift(nn::BatchNorm2dImpl& norm, const Tensor& h, const ShiftLayer& shift,
                        Activation activation) {
   Tensor mean = norm.running_mean, variance = norm.running_var;
+  double count = static_cast<double>(h.numel() / h.size(1));
   if (norm.is_training()) {
     torch::NoGradGuard no_grad;
     std::tie(mean, variance) = channel_moments(h);
-    track_moments(norm, mean, variance, static_cast<double>(h.numel() / h.size(1)));
+    merge_moments(mean, variance, count);
+    track_moments(norm, mean, variance, count);
   }
   return fewshift::norm_relu_shift(
       h, norm.weight, norm.bias, mean, variance, norm.is_training(), norm.options.eps(),
       shift ? shift->displacement : Tensor(), shift ? shift->stride : 1,
-      activation == Activation::kRelu6 ? 6 : std::numeric_limits<double>::infinity());
+      activation == Activation::kRelu6 ? 6 : std::numeric_limits<double>::infinity(), count);
 }
 
 }  // namespace
@@ -78,6 +82,13 @@ void track_moments(nn::BatchNorm2dImpl& norm, const Tensor& mean, const Tensor& 
   norm.running_var.lerp_(variance * (pixels / std::max(1.0, pixels - 1)), momentum);
 }
 
+Tensor normalise(nn::BatchNorm2dImpl& norm, const Tensor& x) {
+  if (!norm.is_training() || !has_batch_norm_sums()) return norm.forward(x);
+  const NormResult r = sync_batch_norm(x, norm.weight, norm.bias, norm.options.eps());
+  track_moments(norm, r.mean, r.variance, r.count);
+  return r.y;
+}
+
 Tensor activate(const Tensor& x, Activation activation) {
   switch (activation) {
     case Activation::kNone:
@@ -104,8 +115,8 @@ ConvNormImpl::ConvNormImpl(const ConvBn& unit) : activation(unit.activation) {
 Tensor ConvNormImpl::forward_shift(const Tensor& x, const ShiftLayer& shift) {
   const Tensor h = conv(x);
   if (fusable(h, activation) && fusable(shift)) return norm_relu_shift(*norm, h, shift, activation);
-  const Tensor z =
-      fusable(h, activation) ? norm_relu_shift(*norm, h, nullptr, activation) : activate(norm(h), activation);
+  const Tensor z = fusable(h, activation) ? norm_relu_shift(*norm, h, nullptr, activation)
+                                          : activate(normalise(*norm, h), activation);
   return shift ? ShiftLayer(shift)->forward(z) : z;
 }
 

@@ -12,6 +12,10 @@
 
 namespace fewshift {
 
+// Batch norm; in training its statistics are those of all processes that train together
+// (ops/batch_norm_sums.h).
+torch::Tensor normalise(torch::nn::BatchNorm2dImpl& norm, const torch::Tensor& x);
+
 torch::Tensor activate(const torch::Tensor& x, Activation activation);
 
 struct ConvNormImpl : torch::nn::Module {

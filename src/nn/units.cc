@@ -108,10 +108,8 @@ struct BottleneckUnit : UnitModule {
     if (squeeze) b.scale = squeeze->scale(pooled_hidden(b).unsqueeze(2).unsqueeze(3)).flatten(1);
     const BottleneckResult r = fused_bottleneck(b);
     if (norms[0]->is_training()) {
-      const double pixels = static_cast<double>(x.size(0) * x.size(2) * x.size(3));
-      track_moments(*norms[0], r.mean1, r.variance1, pixels);
-      track_moments(*norms[1], r.mean2, r.variance2,
-                    static_cast<double>(r.y.size(0) * r.y.size(2) * r.y.size(3)));
+      track_moments(*norms[0], r.mean1, r.variance1, r.count1);
+      track_moments(*norms[1], r.mean2, r.variance2, r.count2);
     }
     return unit.shortcut == Shortcut::kProjection ? r.y + projected(x, r.y) : r.y;
   }
@@ -120,7 +118,7 @@ struct BottleneckUnit : UnitModule {
     const int64_t stride = shortcut->conv->options.stride()->at(0);
     const Tensor some = x.slice(2, 0, x.size(2), stride).slice(3, 0, x.size(3), stride);
     const Tensor weight = shortcut->conv->weight.flatten(1).expand({x.size(0), -1, -1});
-    return shortcut->norm(torch::bmm(weight, some.flatten(2)).view_as(like));
+    return normalise(*shortcut->norm, torch::bmm(weight, some.flatten(2)).view_as(like));
   }
 
   Tensor hidden(const Tensor& x) {
@@ -267,7 +265,7 @@ struct ClassifierUnit : UnitModule {
     z = z.mean({2, 3}, true);
     if (pooled) {
       z = pooled(z);
-      if (norm) z = norm(z);
+      if (norm) z = normalise(*norm, z);
       z = activate(z, unit.pooled_activation);
     }
     return linear(dropout(z.flatten(1)));

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "kernels/kernels.h"
+#include "ops/batch_norm_sums.h"
 #include "ops/bottleneck_expand.h"
 
 namespace fewshift {
@@ -56,7 +57,8 @@ std::pair<Tensor, Tensor> sums_of(const Shape& s, const float* dz, const float* 
 // What the backward pass must know beside the tensors of the graph; all in double.
 struct Saved : Expand {
   bool residual = false;
-  Tensor mean2, r2;  // of the project, and 1 / sigma
+  Tensor mean2, r2;    // of the project, and 1 / sigma
+  double pixels2 = 0;  // behind mean2
 };
 
 // Below so many channels read, making the hidden activation again takes less time than writing and reading
@@ -97,7 +99,12 @@ struct Function : torch::autograd::Function<Function> {
       mean2.mutable_data_ptr<double>()[o] = moments[o].mean;
       variance2.mutable_data_ptr<double>()[o] = std::max(0.0, moments[o].squares / moments[o].count);
     }
-    if (!batch) mean2 = wide(u.mean2), variance2 = wide(u.variance2);
+    saved->pixels2 = static_cast<double>(s.N * s.H_out * s.W_out);
+    if (batch) {
+      merge_moments(mean2, variance2, saved->pixels2);
+    } else {
+      mean2 = wide(u.mean2), variance2 = wide(u.variance2);
+    }
     saved->r2 = (variance2 + u.eps2).rsqrt();
     const Tensor scale2 = wide(gamma2) * saved->r2;
     const Tensor z = batch         ? at::empty({s.N, s.first + s.out, s.H_out, s.W_out}, map.options(),
@@ -108,7 +115,8 @@ struct Function : torch::autograd::Function<Function> {
               u.residual, z.mutable_data_ptr<float>());
 
     const tensor_list statistics{saved->mean.to(at::kFloat), saved->variance.to(at::kFloat),
-                                 mean2.to(at::kFloat), variance2.to(at::kFloat)};
+                                 mean2.to(at::kFloat), variance2.to(at::kFloat),
+                                 at::tensor({saved->pixels, saved->pixels2}, at::kDouble)};
     if (batch) {
       work.x = nullptr, work.scale = nullptr, work.kept = nullptr;
       saved->residual = u.residual, saved->mean2 = mean2;
@@ -117,7 +125,7 @@ struct Function : torch::autograd::Function<Function> {
       context->saved_data["saved"] = c10::IValue::make_capsule(saved);
     }
     context->mark_non_differentiable(statistics);
-    return {z, statistics[0], statistics[1], statistics[2], statistics[3]};
+    return {z, statistics[0], statistics[1], statistics[2], statistics[3], statistics[4]};
   }
 
   static tensor_list backward(AutogradContext* context, tensor_list grads) {
@@ -132,12 +140,14 @@ struct Function : torch::autograd::Function<Function> {
     const Tensor dz_map = grads[0].contiguous();
     const float* const dz = dz_map.const_data_ptr<float>();
 
-    // dy = gamma2 / sigma2 * (dz - dbeta2 / P - xhat dgamma2 / P)
-    const double P_out = static_cast<double>(s.N * s.H_out * s.W_out);
+    // dy = gamma2 / sigma2 * (dz - dbeta2 / P - xhat dgamma2 / P), the sums those of all processes
     const Tensor &mean2 = saved.mean2, &r2 = saved.r2;
     const auto [dbeta2, products] = sums_of(s, dz, y.const_data_ptr<float>(), mean2);
     const Tensor dgamma2 = products * r2;
-    const Tensor a = wide(tensors[5]) * r2, b = -a * r2 * dgamma2 / P_out, c = -a * dbeta2 / P_out;
+    Tensor sums = at::cat({dgamma2, dbeta2});
+    add_up_sums(sums);
+    const Tensor a = wide(tensors[5]) * r2, b = -a * r2 * sums.slice(0, 0, s.out) / saved.pixels2,
+                 c = -a * sums.slice(0, s.out) / saved.pixels2;
 
     Tensor dx = at::empty_like(x);
     const Gradients g = bottleneck::backward(work, dz, y.const_data_ptr<float>(),
@@ -203,7 +213,8 @@ BottleneckResult fused_bottleneck(const Bottleneck& unit) {
   const tensor_list r =
       Function::apply(unit, unit.x, unit.expand, unit.gamma1, unit.beta1, some(spatial_of(unit)),
                       some(unit.scale), unit.project, unit.gamma2, unit.beta2);
-  return {r[0], r[1], r[2], r[3], r[4]};
+  const double* const counts = r[5].const_data_ptr<double>();
+  return {r[0], r[1], r[2], r[3], r[4], counts[0], counts[1]};
 }
 
 Tensor pooled_hidden(const Bottleneck& unit) {

@@ -47,8 +47,10 @@ struct BottleneckResult {
   at::Tensor y;  // [N, out or, if first > 0, C, H', W'], contiguous
   // Of the batch, biased: [hidden], [hidden], [out], [out] float32; without gradients.
   at::Tensor mean1, variance1, mean2, variance2;
+  double count1 = 0, count2 = 0;  // values a channel behind them
 };
 
+// Statistics in training are those of all processes that train together (ops/batch_norm_sums.h).
 // Gradients for x, weights, gammas, betas, the displacement or depthwise weight, and the scale. With running
 // statistics there are none. Throws c10::Error on other shapes, types and strides.
 BottleneckResult fused_bottleneck(const Bottleneck& unit);

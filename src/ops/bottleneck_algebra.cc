@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "core/target_clones.h"
+#include "ops/batch_norm_sums.h"
 
 namespace fewshift::bottleneck {
 namespace {
@@ -64,7 +65,7 @@ ExpandGradients expand_gradients(const Statistics& s, const double* r_sigma, con
                                  const std::vector<double>& r, double pixels) {
   const int64_t C = s.width, M = s.hidden;
   ExpandGradients g{std::vector<float>(M * C), std::vector<float>(M), std::vector<float>(C * (C + 1))};
-  std::vector<double> factors(M * C), last(M);
+  std::vector<double> factors(M * C), totals(2 * M);  // of all processes: dgamma, and r
   at::parallel_for(0, M, kRows, [&](int64_t begin, int64_t end) {
     std::vector<double> G_m(C);
     for (int64_t m = begin; m < end; ++m) {
@@ -73,11 +74,17 @@ ExpandGradients expand_gradients(const Statistics& s, const double* r_sigma, con
       const double scale = gamma[m] * r_sigma[m], dgamma = dot(w, G_m.data(), C) * r_sigma[m],
                    back = dgamma * r_sigma[m];
       g.dgamma[m] = static_cast<float>(dgamma);
-      for (int64_t j = 0; j < C; ++j) {
-        g.dW[m * C + j] = static_cast<float>(scale * (G_m[j] - WS[j] * back));
-        factors[m * C + j] = -scale * back / pixels * w[j];
-      }
-      last[m] = -scale * r[m] / pixels;
+      for (int64_t j = 0; j < C; ++j) g.dW[m * C + j] = static_cast<float>(scale * (G_m[j] - WS[j] * back));
+      totals[m] = dgamma, totals[M + m] = r[m];
+    }
+  });
+  add_up_sums(totals);
+  std::vector<double> last(M);
+  at::parallel_for(0, M, kRows, [&](int64_t begin, int64_t end) {
+    for (int64_t m = begin; m < end; ++m) {
+      const double scale = gamma[m] * r_sigma[m] / pixels, factor = -scale * totals[m] * r_sigma[m];
+      for (int64_t j = 0; j < C; ++j) factors[m * C + j] = factor * s.W[m * C + j];
+      last[m] = -scale * totals[M + m];
     }
   });
   at::parallel_for(0, C, 1 + kRows * C / M, [&](int64_t begin, int64_t end) {

@@ -23,7 +23,7 @@ Statistics statistics(const float* weight, int64_t hidden, const std::vector<dou
 struct ExpandGradients {
   std::vector<float> dW, dgamma;  // [hidden][width], [hidden]
   // [width][width + 1]: what times the input less mean and off, and 1, is to be added to its gradient, for
-  // what goes through the statistics of so many pixels.
+  // what goes through the statistics of so many pixels (of all processes, ops/batch_norm_sums.h).
   std::vector<float> correction;
 };
 ExpandGradients expand_gradients(const Statistics& s, const double* r_sigma, const double* gamma,

@@ -6,6 +6,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ops/bottleneck_expand.h"
 
+#include "ops/batch_norm_sums.h"
 #include "ops/shift_geometry.h"
 
 namespace fewshift::bottleneck {
@@ -57,6 +58,25 @@ void place_taps(const Bottleneck& u, bool learns, Work& work) {
   }
 }
 
+// Of one process's pixels to those of all.
+void merge_covariance(std::vector<double>& mean, std::vector<double>& covariance, double& pixels) {
+  if (!has_batch_norm_sums()) return;
+  const size_t C = mean.size();
+  std::vector<double> sums{pixels};
+  for (size_t i = 0; i < C; ++i) sums.push_back(pixels * mean[i]);
+  for (size_t i = 0; i < C; ++i) {
+    for (size_t j = i; j < C; ++j) sums.push_back(pixels * (covariance[i * C + j] + mean[i] * mean[j]));
+  }
+  add_up_sums(sums);
+  pixels = sums[0];
+  for (size_t i = 0; i < C; ++i) mean[i] = sums[1 + i] / pixels;
+  size_t k = 1 + C;
+  for (size_t i = 0; i < C; ++i) {
+    for (size_t j = i; j < C; ++j)
+      covariance[i * C + j] = covariance[j * C + i] = sums[k++] / pixels - mean[i] * mean[j];
+  }
+}
+
 }  // namespace
 
 Shape shape_of(const Bottleneck& u) {
@@ -100,9 +120,11 @@ void start(const Bottleneck& u, const Tensor& x, const Tensor& expand, const Ten
   work.operands = u.operands;
   const Tensor W = expand.detach().contiguous();
   std::vector<double> mean(s.width, 0.0);
+  e.pixels = static_cast<double>(s.N * s.H * s.W);
   if (batch) {
     std::vector<double> covariance;
     input_moments(work, mean, covariance);
+    merge_covariance(mean, covariance, e.pixels);
     e.statistics = statistics(W.const_data_ptr<float>(), s.hidden, mean, covariance);
     e.mean = doubles(e.statistics.mean, {s.hidden}), e.variance = doubles(e.statistics.variance, {s.hidden});
   } else {
@@ -125,7 +147,7 @@ ExpandTensors finish(Expand& e, const Gradients& g, const Tensor& weight, const 
   const Tensor gammas = wide(gamma);
   const ExpandGradients d =
       expand_gradients(e.statistics, e.r.const_data_ptr<double>(), gammas.const_data_ptr<double>(), e.off,
-                       g.expand, g.sums, static_cast<double>(s.N * s.H * s.W));
+                       g.expand, g.sums, e.pixels);
   if (dx) finish_gradient(work, d.correction, dz, dx);
   ExpandTensors t{floats(d.dW, weight.sizes()),
                   floats(d.dgamma, {s.hidden}),

@@ -35,6 +35,7 @@ struct Expand : torch::CustomClassHolder {
   Statistics statistics;
   std::vector<double> off;       // [width]: what the walks subtract from x, a float, less its mean
   at::Tensor mean, variance, r;  // of the expand: [hidden] double; 1 / sigma
+  double pixels = 0;             // behind mean and variance
 };
 
 // Measures x (contiguous) or takes the running statistics; fills the work, but for what is not the expand's.

@@ -7,6 +7,7 @@
 #include <ATen/Parallel.h>
 #include <torch/torch.h>
 
+#include "ops/batch_norm_sums.h"
 #include "ops/shift_nhwc.h"
 
 namespace fewshift {
@@ -204,7 +205,7 @@ Tensor total(const std::vector<double>& parts, const Geometry& g) {
 struct NormReluShift : torch::autograd::Function<NormReluShift> {
   static Tensor forward(AutogradContext* context, const Tensor& h, const Tensor& gamma, const Tensor& beta,
                         const Tensor& mean, const Tensor& variance, bool batch_statistics, double eps,
-                        double top, const std::optional<Tensor>& moves, int64_t stride) {
+                        double top, const std::optional<Tensor>& moves, int64_t stride, double count) {
     const Tensor displacement = moves.value_or(Tensor());
     at::AutoDispatchBelowADInplaceOrView guard;
     context->save_for_backward({h, gamma, beta, mean, variance, displacement});
@@ -212,6 +213,7 @@ struct NormReluShift : torch::autograd::Function<NormReluShift> {
     context->saved_data["eps"] = eps;
     context->saved_data["top"] = top;
     context->saved_data["stride"] = stride;
+    context->saved_data["count"] = count;
     context->saved_data["learns"] = displacement.defined() && displacement.requires_grad();
     return fewshift::forward(h, affine(gamma, beta, mean, variance, eps, top), displacement, stride);
   }
@@ -233,12 +235,15 @@ struct NormReluShift : torch::autograd::Function<NormReluShift> {
     const Tensor r = (saved[4].to(at::kDouble) + eps).rsqrt();
     const Tensor dbeta = total(round.sums, g);
     const Tensor dgamma = (total(round.products, g) - mean * dbeta) * r;
-    const double pixels = static_cast<double>(g.N * g.in.height * g.in.width);
     const Tensor a = gamma * r;
     Tensor b = at::zeros_like(a), k = at::zeros_like(a);
     if (context->saved_data["batch_statistics"].toBool()) {
-      b = -a * dgamma * r / pixels;
-      k = -a * dbeta / pixels - b * mean;
+      double pixels = context->saved_data["count"].toDouble();
+      if (pixels == 0) pixels = static_cast<double>(g.N * g.in.height * g.in.width);
+      Tensor sums = at::cat({dgamma, dbeta});
+      add_up_sums(sums);
+      b = -a * sums.slice(0, 0, g.C) * r / pixels;
+      k = -a * sums.slice(0, g.C) / pixels - b * mean;
     }
     const Tensor af = a.to(at::kFloat), bf = b.to(at::kFloat), kf = k.to(at::kFloat);
     float* d = dh.mutable_data_ptr<float>();
@@ -266,6 +271,7 @@ struct NormReluShift : torch::autograd::Function<NormReluShift> {
             Tensor(),
             Tensor(),
             du,
+            Tensor(),
             Tensor()};
   }
 };
@@ -295,13 +301,14 @@ std::pair<Tensor, Tensor> channel_moments(const Tensor& h) {
 
 Tensor norm_relu_shift(const Tensor& h, const Tensor& gamma, const Tensor& beta, const Tensor& mean,
                        const Tensor& variance, bool batch_statistics, double eps, const Tensor& displacement,
-                       int64_t stride, double top) {
+                       int64_t stride, double top, double count) {
   TORCH_CHECK(h.dim() == 4 && h.scalar_type() == at::kFloat && h.device().is_cpu() &&
                   h.is_contiguous(at::MemoryFormat::ChannelsLast),
               "norm_relu_shift: h must be [N,C,H,W] float32, channels_last, on the CPU");
   TORCH_CHECK(stride == 1 || stride == 2, "norm_relu_shift: stride must be 1 or 2, but is ", stride);
   return NormReluShift::apply(h, gamma, beta, mean, variance, batch_statistics, eps, top,
-                              displacement.defined() ? std::optional(displacement) : std::nullopt, stride);
+                              displacement.defined() ? std::optional(displacement) : std::nullopt, stride,
+                              count);
 }
 
 }  // namespace fewshift

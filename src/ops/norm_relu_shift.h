@@ -23,9 +23,11 @@ std::pair<at::Tensor, at::Tensor> channel_moments(const at::Tensor& h);
 //   displacement      [C,2], or undefined: no shift
 //   stride            1 or 2
 //   top               where the activation ends: 6 makes it ReLU6
+//   count             values a channel behind batch statistics; 0: those of h. More where they are those of
+//                     several processes (ops/batch_norm_sums.h)
 at::Tensor norm_relu_shift(const at::Tensor& h, const at::Tensor& gamma, const at::Tensor& beta,
                            const at::Tensor& mean, const at::Tensor& variance, bool batch_statistics,
                            double eps, const at::Tensor& displacement, int64_t stride,
-                           double top = std::numeric_limits<double>::infinity());
+                           double top = std::numeric_limits<double>::infinity(), double count = 0);
 
 }  // namespace fewshift
