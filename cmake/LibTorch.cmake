@@ -49,3 +49,36 @@ endif()
 # A CUDA build of torch keeps its CUDA libraries elsewhere and finds them by its own run path.
 target_link_options(libtorch INTERFACE "-Wl,--no-as-needed" "-Wl,--allow-shlib-undefined"
   "-Wl,-rpath,${root}/lib")
+
+# LibTorch brings the header of its gloo process group, but not gloo's headers that this one includes. Of their types it
+# uses names alone, and a base class of one that we do not: declarations do.
+add_library(libtorch_gloo INTERFACE)
+target_compile_definitions(libtorch_gloo INTERFACE USE_C10D_GLOO)
+if(NOT EXISTS "${root}/include/gloo/context.h")
+  set(gloo "${CMAKE_BINARY_DIR}/gloo_declarations")
+  foreach(header algorithm.h common/error.h transport/device.h config.h)
+    file(WRITE "${gloo}/gloo/${header}" "#pragma once\n")
+  endforeach()
+  file(WRITE "${gloo}/gloo/context.h" "#pragma once
+#include <chrono>
+namespace gloo {
+struct Context { void setTimeout(std::chrono::milliseconds); };
+namespace transport { class Device; class UnboundBuffer; }
+}
+")
+  file(WRITE "${gloo}/gloo/rendezvous/store.h" "#pragma once
+#include <chrono>
+#include <string>
+#include <vector>
+namespace gloo::rendezvous {
+struct Store {
+  virtual ~Store() = default;
+  virtual void set(const std::string&, const std::vector<char>&) = 0;
+  virtual std::vector<char> get(const std::string&) = 0;
+  virtual void wait(const std::vector<std::string>&) = 0;
+  virtual void wait(const std::vector<std::string>&, const std::chrono::milliseconds&) = 0;
+};
+}
+")
+  target_include_directories(libtorch_gloo SYSTEM INTERFACE "${gloo}")
+endif()

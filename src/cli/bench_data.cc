@@ -51,7 +51,6 @@ int bench_data(const BenchOptions& o) {
   const Data data = open_training_data(recipe, preprocess);
   const Dataset& train = *data.train;
   LoaderOptions options = loader_options(recipe, preprocess);
-  options.drop_last = false;
 
   // Spread over the whole set, since a class may have larger pictures than another.
   const size_t pictures = std::min(train.size(), kMostPictures);

@@ -15,6 +15,9 @@ using Action = std::function<int()>;
 // Exit codes, for scripts.
 constexpr int kDone = 0, kFailed = 1, kUsage = 2, kDiffers = 3, kInterrupted = 130;
 
+// Runs it; what it throws becomes one line on standard error. The exit code.
+int tell(const Action& action);
+
 // "fewshift", or the name of the program that it is part of.
 const std::string& program_name();
 

@@ -79,7 +79,9 @@ int fail(const std::string& message) {
   return kFailed;
 }
 
-int run(const Action& action) {
+}  // namespace
+
+int tell(const Action& action) {
   try {
     const int result = action();
     if (std::fflush(stdout) != 0 || std::ferror(stdout) || !std::cout.flush())
@@ -99,8 +101,6 @@ int run(const Action& action) {
     return fail(error.what());
   }
 }
-
-}  // namespace
 
 const std::string& program_name() {
   return g_name;
@@ -126,7 +126,7 @@ int program(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kDone : kUsage;
   }
-  return run(actions.at(app.get_subcommands().front()));
+  return tell(actions.at(app.get_subcommands().front()));
 }
 
 }  // namespace fewshift::cli

@@ -3,15 +3,20 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <set>
 
 #include "cli/commands.h"
+#include "cli/program.h"
 #include "cli/progress.h"
 #include "cli/tensorboard.h"
 #include "core/error.h"
 #include "core/memory.h"
+#include "train/launch.h"
 #include "train/recipe.h"
 #include "train/trainer.h"
 
@@ -20,13 +25,22 @@ namespace {
 
 std::atomic<bool> g_stop{false};
 
+std::atomic<std::time_t> g_asked{0};
+std::atomic<bool> g_launched{false};
+
 extern "C" void on_signal(int) {
-  if (g_stop.exchange(true)) std::_Exit(kInterrupted);  // asked twice: now
+  const std::time_t now = std::time(nullptr);
+  if (!g_stop.exchange(true)) {
+    g_asked = now;
+  } else if (!g_launched || now > g_asked + 1) {  // a launcher passes on what the terminal has sent already
+    std::_Exit(kInterrupted);                     // asked twice: now
+  }
 }
 
 struct Options {
   std::string out, recipe, tensorboard;
   bool resume = false;
+  double timeout = 45;  // s
   std::vector<std::string> set;
   std::map<std::string, std::string> named;      // option -> what was given: "--lr" -> "0.05"
   std::map<std::string, CLI::Option*> declared;  // whether it was
@@ -98,18 +112,38 @@ Recipe resumed(const Options& o) {
   return recipe;
 }
 
-int run(const Options& o) {
-  const Recipe recipe = o.resume ? resumed(o) : gather(o);
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
-  std::signal(SIGHUP, on_signal);
+// Whether to go on with the run in o.out; a launcher that starts the processes anew says the same as before.
+bool resumes(const Options& o, const std::optional<Launch>& launch) {
+  return o.resume || (launch && launch->restarts > 0 && std::filesystem::exists(o.out + "/config.toml"));
+}
+
+TrainResult train_with(World& world, const Options& o, const std::optional<Launch>& launch,
+                       TrainObserver& observer, Recipe& recipe) {
+  const bool resume = resumes(o, launch);
+  if (world.leads())
+    recipe = o.resume ? resumed(o) : resume ? read_run_recipe(o.out, "--out " + o.out) : gather(o);
+  return train(recipe, o.out, resume, observer, g_stop, world);
+}
+
+// Silent: another process of a launch speaks.
+struct Silent : TrainObserver {
+  void on_message(const std::string&) override {}
+  void on_step(const StepReport&) override {}
+  void on_epoch(const EpochReport&) override {}
+};
+
+int report(const Options& o, const std::optional<Launch>& launch, World& world) {
   Progress progress;
+  Silent silent;
   std::optional<TensorBoard> board;
-  if (!o.tensorboard.empty()) board.emplace(o.tensorboard, progress);
-  TrainObserver& observer = board ? static_cast<TrainObserver&>(*board) : progress;
-  use_huge_pages();
-  const TrainResult result = train(recipe, o.out, o.resume, observer, g_stop);
+  if (!o.tensorboard.empty() && world.leads()) board.emplace(o.tensorboard, progress);
+  TrainObserver& observer = !world.leads() ? static_cast<TrainObserver&>(silent)
+                            : board        ? static_cast<TrainObserver&>(*board)
+                                           : progress;
+  Recipe recipe;
+  const TrainResult result = train_with(world, o, launch, observer, recipe);
   if (result.interrupted) return kInterrupted;
+  if (!world.leads()) return kDone;
   std::fprintf(stderr, "done: %s", o.out.c_str());
   if (result.shift_sparsity >= 0)
     std::fprintf(stderr, "  shift sparsity %.1f%%", 100 * result.shift_sparsity);
@@ -119,6 +153,32 @@ int run(const Options& o) {
   return kDone;
 }
 
+// One of several processes. When one fails, all end, and one of them says why.
+int run_launched(const Options& o, const Launch& launch) {
+  World world(launch, o.timeout);
+  try {
+    return report(o, launch, world);
+  } catch (const std::exception&) {
+    if (world.speaks_of_failure()) {
+      const int code = tell([]() -> int { throw; });
+      std::fflush(stderr);
+      std::_Exit(code);
+    }
+    std::_Exit(kFailed);  // what is under way with the others would be waited for
+  }
+}
+
+int run(const Options& o) {
+  const std::optional<Launch> launch = launch_from([](const char* name) { return std::getenv(name); });
+  g_launched = launch && launch->size > 1;
+  std::signal(SIGINT, on_signal);
+  std::signal(SIGTERM, on_signal);
+  std::signal(SIGHUP, on_signal);
+  use_huge_pages();
+  if (g_launched) return run_launched(o, *launch);
+  World alone;
+  return report(o, launch, alone);
+}
 }  // namespace
 
 Action train_command(CLI::App& command) {
@@ -142,13 +202,18 @@ Action train_command(CLI::App& command) {
   });
   command.add_option("--tensorboard", o->tensorboard,
                      "Also write what TensorBoard reads into this folder, an epoch a step");
+  command
+      .add_option("--timeout", o->timeout,
+                  "Of several processes: how long one waits for another before all end, s (45)")
+      ->check(CLI::Range(1.0, 86400.0));
   command.add_flag("--resume", o->resume, "Continue RUN where it stopped; its recipe stays as it is");
   command.footer(
       "RUN gets config.toml (every setting, explained), metrics.jsonl, log.txt, best.safetensors, "
       "last.safetensors\n"
       "and state.safetensors. Ctrl-C saves and stops; after that, or after a crash, --resume goes on as if "
       "nothing\n"
-      "had happened. Where val/ is missing, a tenth of train/ takes its place; test/ is never looked at.");
+      "had happened. Where val/ is missing, a tenth of train/ takes its place; test/ is never looked at.\n"
+      "Under torchrun --no-python, mpirun or srun the processes train together: see docs/scaling.md.");
   return [o] { return run(*o); };
 }
 

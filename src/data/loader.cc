@@ -38,6 +38,8 @@ std::string reason_of(const Error& error) {
 
 void check_options(const LoaderOptions& options) {
   if (options.batch < 1) throw Error(ErrorCode::kInvalidArgument, "batch", "must be at least 1");
+  if (options.parts < 1 || options.part < 0 || options.part >= options.parts)
+    throw Error(ErrorCode::kInvalidArgument, "part", "must be from 0 to parts - 1");
   if (options.window < 1) throw Error(ErrorCode::kInvalidArgument, "window", "must be at least 1");
   if (options.workers < 1) throw Error(ErrorCode::kInvalidArgument, "workers", "must be at least 1");
   const Preprocess& preprocess = options.preprocess;
@@ -74,9 +76,14 @@ struct Loader::State {
     threads.clear();
   }
 
-  size_t batches() const {
-    const size_t whole = dataset->size() / options.batch, some = dataset->size() % options.batch != 0;
-    return options.drop_last && whole > 0 ? whole : whole + some;
+  size_t batches() const { return (dataset->size() + options.batch - 1) / options.batch; }
+
+  // Places in the order, [first, second), of this process's part of a batch.
+  std::pair<size_t, size_t> range(size_t batch) const {
+    const size_t all = dataset->size(), number = batches(), part = options.part, parts = options.parts;
+    const size_t first = options.even ? batch * all / number : batch * options.batch;
+    const size_t end = options.even ? (batch + 1) * all / number : std::min(all, first + options.batch);
+    return {first + (end - first) * part / parts, first + (end - first) * (part + 1) / parts};
   }
 
   std::shared_ptr<const Order> make_order(uint64_t epoch) const {
@@ -129,15 +136,15 @@ struct Loader::State {
 
   // Leaves off early once start() or the destructor has made the job void.
   void fill(const Job& job, Made& made) const {
-    const size_t first = job.number * options.batch;
-    const size_t count = std::min<size_t>(options.batch, job.order->size() - first);
+    const auto [first, end] = range(job.number);
+    const size_t count = end - first;
     const size_t floats = size_t(options.preprocess.size) * options.preprocess.size * 3;
     Batch& batch = made.batch;
     batch.size = 0;
     batch.labels.clear();
     batch.indices.clear();
     batch.images.resize(count * floats);
-    for (size_t i = first; i < first + count && run == job.run; ++i) {
+    for (size_t i = first; i < end && run == job.run; ++i) {
       const size_t index = (*job.order)[i];
       try {
         augment(*dataset->image(index), options.augment, options.preprocess,
@@ -217,7 +224,7 @@ bool Loader::next(Batch& batch) {
       if (state.first_broken.first.empty()) state.first_broken = {name, reason};
       state.broken.emplace(std::move(name), std::move(reason));
     }
-    const bool some = made.batch.size > 0;
+    const bool some = made.batch.size > 0 || state.options.parts > 1;
     state.given += made.batch.size;
     if (some) std::swap(batch, made.batch);
     if (state.spare.size() < state.prefetch) state.spare.push_back(std::move(made.batch));

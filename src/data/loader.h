@@ -13,8 +13,8 @@
 namespace fewshift {
 
 struct Batch {
-  int64_t number = 0;  // in the epoch, from 0; a batch whose pictures are all broken is passed over
-  int64_t size = 0;    // pictures in it: `batch`, fewer at the end of an epoch or where some were broken
+  int64_t number = 0;           // in the epoch, from 0; a batch whose pictures are all broken is passed over
+  int64_t size = 0;             // pictures in it: fewer than `batch` where some were broken
   std::vector<float> images;    // [size][S][S][3] (channels last), normalised
   std::vector<int64_t> labels;  // [size]
   std::vector<size_t> indices;  // [size], in the data set
@@ -28,8 +28,11 @@ struct LoaderOptions {
   // pictures within a window of so many that slides over them.
   bool shuffle = false;
   size_t window = 8192;
-  bool drop_last = false;  // leave out the last, smaller batch of an epoch (never the only one)
-  Augment augment;         // picture `index` in `epoch` is augmented by Random{seed, epoch, index} alone
+  // As many batches, but about equal ones of at most `batch` pictures, none of them a small rest.
+  bool even = false;
+  // Of each batch, the share of one of several processes. Together they see what one process would.
+  int part = 0, parts = 1;
+  Augment augment;  // picture `index` in `epoch` is augmented by Random{seed, epoch, index} alone
   Preprocess preprocess;
 };
 
@@ -41,8 +44,8 @@ class Loader {
   size_t batches() const;  // in an epoch
   // Begins `epoch` (from 0) at batch `first`; the batches are the same as those of an epoch begun at 0.
   void start(uint64_t epoch, size_t first = 0);
-  // The next batch, in order; false at the end of the epoch. Never an empty batch. Throws Error where every
-  // picture of an epoch is broken, naming the first.
+  // The next batch, in order; false at the end of the epoch. Never an empty batch, but of several parts one
+  // may be. Throws Error where every picture of an epoch is broken, naming the first.
   bool next(Batch& batch);
   // Name -> reason, of the pictures left out so far.
   std::map<std::string, std::string> broken() const;

@@ -131,20 +131,55 @@ TEST(Loader, StartAtABatchIsTheTailOfTheEpoch) {
   }
 }
 
-TEST(Loader, DropLastLeavesOutTheSmallerBatch) {
-  const auto batches = [](size_t size) {
+TEST(Loader, EvenBatchesLeaveNothingOutAndNoSmallRest) {
+  for (size_t size : {0u, 1u, 5u, 8u, 9u, 16u, 17u, 100u}) {
     LoaderOptions options = options_of(8, 2);
-    options.drop_last = true;
+    options.even = true;
     Loader loader(std::make_shared<Pictures>(size), options);
-    const size_t count = epoch_of(loader, 0).size();
-    EXPECT_EQ(loader.batches(), count);
-    return count;
-  };
-  EXPECT_EQ(batches(17), 2u);
-  EXPECT_EQ(batches(16), 2u);
-  EXPECT_EQ(batches(5), 1u);  // the only one
-  EXPECT_EQ(batches(0), 0u);
+    const auto batches = epoch_of(loader, 0);
+    EXPECT_EQ(batches.size(), (size + 7) / 8);
+    EXPECT_EQ(loader.batches(), batches.size());
+    const auto all = indices_of(batches);
+    EXPECT_EQ(std::set(all.begin(), all.end()).size(), size);
+    EXPECT_EQ(all.size(), size);
+    for (const Batch& batch : batches) {
+      EXPECT_LE(batch.size, 8);
+      EXPECT_LE(std::abs(batch.size - batches[0].size), 1);
+    }
+  }
   EXPECT_EQ(Loader(std::make_shared<Pictures>(17), options_of(8, 1)).batches(), 3u);
+}
+
+TEST(Loader, PartsAreTheWholeInTurn) {
+  for (const bool even : {false, true}) {
+    for (const int parts : {2, 3, 7}) {
+      LoaderOptions options = options_of(5, 2);
+      options.even = even;
+      const auto pictures = std::make_shared<Pictures>(29);
+      Loader loader(pictures, options);
+      const auto whole = epoch_of(loader, 2);
+      std::vector<std::vector<Batch>> shares;
+      for (options.part = 0, options.parts = parts; options.part < parts; ++options.part) {
+        Loader share(pictures, options);
+        std::vector<Batch> own;
+        share.start(2);
+        for (Batch batch; share.next(batch);) own.push_back(batch);
+        shares.push_back(own);
+      }
+      for (size_t k = 0; k < whole.size(); ++k) {
+        std::vector<size_t> indices;
+        std::vector<float> images;
+        for (const auto& share : shares) {
+          ASSERT_EQ(share.size(), whole.size());
+          EXPECT_EQ(share[k].number, int64_t(k));
+          indices.insert(indices.end(), share[k].indices.begin(), share[k].indices.end());
+          images.insert(images.end(), share[k].images.begin(), share[k].images.end());
+        }
+        EXPECT_EQ(indices, whole[k].indices);
+        EXPECT_EQ(images, whole[k].images);
+      }
+    }
+  }
 }
 
 TEST(Loader, BrokenPicturesAreLeftOutCountedAndNamed) {

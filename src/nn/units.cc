@@ -4,6 +4,7 @@
 #include <ATen/autocast_mode.h>
 
 #include "nn/conv_norm.h"
+#include "nn/dropout.h"
 #include "nn/spatial.h"
 
 namespace fewshift {
@@ -268,7 +269,7 @@ struct ClassifierUnit : UnitModule {
       if (norm) z = normalise(*norm, z);
       z = activate(z, unit.pooled_activation);
     }
-    return linear(dropout(z.flatten(1)));
+    return linear(drop(*dropout, z.flatten(1)));
   }
 
   Classifier unit;

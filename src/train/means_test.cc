@@ -33,8 +33,11 @@ TEST(Mix, WithoutAlphasTheBatchComesBack) {
   EXPECT_TRUE(mixed.images.is_same(images));
   EXPECT_FALSE(mixed.others.defined());
   const Tensor logits = torch::randn({4, 6});
-  EXPECT_TRUE(torch::equal(mixed_loss(logits, mixed, {}, 0.1),
-                           torch::cross_entropy_loss(logits, labels, {}, at::Reduction::Mean, -100, 0.1)));
+  for (const Tensor& weight : {Tensor(), torch::rand({6}) + 0.5}) {
+    EXPECT_TRUE(
+        torch::allclose(mixed_loss(logits, mixed, weight, 0.1, counts_of(mixed, weight)),
+                        torch::cross_entropy_loss(logits, labels, weight, at::Reduction::Mean, -100, 0.1)));
+  }
 }
 
 TEST(Mix, MixupBlendsByItsShare) {
@@ -79,7 +82,7 @@ TEST(Mix, BothMeansTakeTurnsAndTheLossIsTheirBlend) {
     const Tensor target = mixed.share * torch::one_hot(mixed.labels, 4).to(torch::kFloat) +
                           (1 - mixed.share) * torch::one_hot(mixed.others, 4).to(torch::kFloat);
     const Tensor expected = -(target * logits.log_softmax(1)).sum(1).mean();
-    EXPECT_TRUE(torch::allclose(mixed_loss(logits, mixed, {}, 0), expected));
+    EXPECT_TRUE(torch::allclose(mixed_loss(logits, mixed, {}, 0, counts_of(mixed, {})), expected));
   }
   EXPECT_GT(cut, 60);
   EXPECT_LT(cut, 140);

@@ -51,12 +51,24 @@ Mixed mix(const Tensor& images, const Tensor& labels, double mixup, double cutmi
   return {result, labels, labels.index_select(0, order), share};
 }
 
-Tensor mixed_loss(const Tensor& logits, const Mixed& batch, const Tensor& weight, double label_smoothing) {
-  auto loss = [&](const Tensor& labels) {
-    return torch::cross_entropy_loss(logits, labels, weight, at::Reduction::Mean, -100, label_smoothing);
+Counts counts_of(const Mixed& batch, const Tensor& weight) {
+  auto count = [&](const Tensor& labels) {
+    if (!labels.defined()) return 0.0;
+    if (!weight.defined()) return static_cast<double>(labels.numel());
+    return weight.index_select(0, labels).sum(torch::kDouble).item<double>();
   };
-  if (!batch.others.defined()) return loss(batch.labels);
-  return batch.share * loss(batch.labels) + (1 - batch.share) * loss(batch.others);
+  return {count(batch.labels), count(batch.others)};
+}
+
+Tensor mixed_loss(const Tensor& logits, const Mixed& batch, const Tensor& weight, double label_smoothing,
+                  const Counts& counts) {
+  auto loss = [&](const Tensor& labels, double count) {
+    return torch::cross_entropy_loss(logits, labels, weight, at::Reduction::Sum, -100, label_smoothing) /
+           count;
+  };
+  if (!batch.others.defined()) return loss(batch.labels, counts.labels);
+  return batch.share * loss(batch.labels, counts.labels) +
+         (1 - batch.share) * loss(batch.others, counts.others);
 }
 
 }  // namespace fewshift

@@ -19,8 +19,16 @@ struct Mixed {
 // so that the batch comes back as it is. With both, one of them, evenly. Draws from LibTorch's generator.
 Mixed mix(const torch::Tensor& images, const torch::Tensor& labels, double mixup, double cutmix);
 
-// Mean cross entropy of the logits [N,classes]. weight: [classes], or undefined.
+// What the pictures of a batch count together: N, or, with weight [classes], the weights of their labels; of
+// both labels.
+struct Counts {
+  double labels = 0, others = 0;
+};
+Counts counts_of(const Mixed& batch, const torch::Tensor& weight);
+
+// Cross entropy of the logits [N,classes], summed and divided by `counts`: counts_of the batch for the mean,
+// or of all of a batch of which this is a part. weight: [classes], or undefined.
 torch::Tensor mixed_loss(const torch::Tensor& logits, const Mixed& batch, const torch::Tensor& weight,
-                         double label_smoothing);
+                         double label_smoothing, const Counts& counts);
 
 }  // namespace fewshift

@@ -123,7 +123,11 @@ std::string literal(double value) {  // the shortest text that reads back as the
 }  // namespace
 
 void read_recipe(const std::filesystem::path& path, Recipe& recipe) {
-  apply(parse(read_file(path), path.string()), path.string(), recipe);
+  parse_recipe(read_file(path), path.string(), recipe);
+}
+
+void parse_recipe(const std::string& text, const std::string& where, Recipe& recipe) {
+  apply(parse(text, where), where, recipe);
 }
 
 void set_field(Recipe& recipe, const std::string& name, const std::string& value, const std::string& where) {
@@ -244,6 +248,7 @@ void check_recipe(const Recipe& r) {
   require(!asked || r.shift_from.empty(), "shift.sparsity",
           "has no place beside --shift-from, which decides it");
   require(!asked || !kept, "shift.sparsity", kept_text);
+  one_of(r.sync_norm, {"step", "epoch"}, "train.sync_norm");
   one_of(r.start, {"symmetric", "grid", "zero"}, "shift.start");
   require(r.reach >= 0 && r.reach <= 1024, "shift.reach", "must lie between 0 and 1024 px");
   one_of(r.shift_init, {"keep", "learn", "new"}, "shift.init");

@@ -34,6 +34,7 @@ struct Recipe {
   std::string precision = "float32";
   std::string fused = "on";
   std::string hidden = "bf16";
+  std::string sync_norm = "step";
   std::string init;
   int64_t freeze_body = 0;
 
@@ -75,7 +76,7 @@ void visit_fields(R& r, F&& f) {
   f("run", "seed", r.seed, "of weights, order, augmentation and shifts", "--seed");
   f("run", "threads", r.threads, "of the arithmetic; 0: all cores", "--threads");
   f("train", "epochs", r.epochs, "walks through the training pictures", "--epochs");
-  f("train", "batch", r.batch, "pictures a step", "--batch");
+  f("train", "batch", r.batch, "pictures a step, of all processes together", "--batch");
   f("train", "optimiser", r.optimiser, "sgd (Nesterov) or adamw", "--optimiser");
   f("train", "learning_rate", r.learning_rate,
     "learning rate at its highest; 0: 0.1 for sgd, 0.001 for adamw", "--lr");
@@ -101,6 +102,10 @@ void visit_fields(R& r, F&& f) {
     "hidden activations of fused bottlenecks, for the backward pass: kept as bf16 or float32, made again "
     "(recompute), or auto: float32 or recompute, whichever is faster",
     "--hidden");
+  f("train", "sync_norm", r.sync_norm,
+    "of several processes: batch norm over all their pictures in every step, or each over its own, and the "
+    "mean of the running statistics at the end of an epoch: step or epoch",
+    "");
   f("train", "init", r.init, "run or checkpoint to begin from", "--init");
   f("train", "freeze_body", r.freeze_body, "first epochs in which the last layer alone learns",
     "--freeze-body");
@@ -140,6 +145,7 @@ void visit_fields(R& r, F&& f) {
 // Overrides the fields that the TOML file names. Throws Error, naming file and key: not TOML, an unknown key,
 // a value of another type.
 void read_recipe(const std::filesystem::path& path, Recipe& recipe);
+void parse_recipe(const std::string& text, const std::string& where, Recipe& recipe);
 
 // One field by its name and text: ("shift.rate", "0.02"). Throws Error (kInvalidArgument) naming `where`: no
 // such field, not a value of its type.

@@ -23,17 +23,19 @@ Tensor still(const ShiftLayer& shift) {
 
 }  // namespace
 
-ShiftLearner::ShiftLearner(Network network, const Recipe& recipe, int64_t steps)
+ShiftLearner::ShiftLearner(Network network, const Recipe& recipe, int64_t steps, World& world)
     : network_(network),
       recipe_(recipe),
+      world_(world),
       steps_(steps),
       active_(spatial_operator(recipe.shift).displacements == Displacements::kLearned &&
               (recipe.init.empty() || recipe.shift_init != "keep")),
       freeze_step_(std::llround(recipe.freeze_from * static_cast<double>(steps))) {
   for (const NamedShift& named : network->shifts()) {
     const int64_t C = named.layer->displacement.size(0);
-    layers_.push_back({named.name, named.layer, torch::zeros({C, 2}), torch::zeros({C, 2}),
-                       torch::ones({C, 1}), torch::zeros({C}, torch::kDouble)});
+    const auto here = torch::TensorOptions(named.layer->displacement.device());
+    layers_.push_back({named.name, named.layer, torch::zeros({C, 2}, here), torch::zeros({C, 2}, here),
+                       torch::ones({C, 1}, here), torch::zeros({C}, here.dtype(torch::kDouble))});
   }
   if (recipe.sparsity < 0 || recipe.shift != "ssl" || !active_ || layers_.empty()) return;
   for (int k = 1; k <= kPruneStrides; ++k) {
@@ -116,7 +118,21 @@ void ShiftLearner::sgd(Layer& layer, const Tensor& grad, double rate, double pen
   u.sub_(layer.first, rate);
 }
 
+void ShiftLearner::add_up_costs() {
+  if (world_.alone() || layers_.empty()) return;
+  std::vector<Tensor> costs;
+  for (const Layer& layer : layers_) costs.push_back(layer.cost);
+  Tensor all = torch::cat(costs);
+  world_.add_up(all);
+  int64_t at = 0;
+  for (Layer& layer : layers_) {
+    layer.cost.copy_(all.narrow(0, at, layer.cost.numel()));
+    at += layer.cost.numel();
+  }
+}
+
 void ShiftLearner::prune(double sparsity, bool last) {
+  add_up_costs();
   struct Channel {
     double cost, size;
     size_t layer;
@@ -125,14 +141,14 @@ void ShiftLearner::prune(double sparsity, bool last) {
   std::vector<Channel> channels;
   int64_t total = 0, unshifted = 0;
   for (size_t k = 0; k < layers_.size(); ++k) {
-    const Tensor zero = still(layers_[k].shift);
-    const Tensor size = layers_[k].shift->displacement.detach().abs().amax(1);
+    const Tensor zero = still(layers_[k].shift).cpu(), cost = layers_[k].cost.cpu();
+    const Tensor size = layers_[k].shift->displacement.detach().abs().amax(1).cpu();
     for (int64_t c = 0; c < zero.size(0); ++c) {
       ++total;
       if (zero[c].item<bool>()) {
         ++unshifted;
       } else {
-        channels.push_back({layers_[k].cost[c].item<double>(), size[c].item<double>(), k, c});
+        channels.push_back({cost[c].item<double>(), size[c].item<double>(), k, c});
       }
     }
   }
@@ -157,8 +173,8 @@ void ShiftLearner::wake(int64_t number) {
   };
   std::vector<Sleeper> sleepers;
   for (size_t k = 0; k < layers_.size(); ++k) {
-    const Tensor zero = still(layers_[k].shift);
-    const Tensor size = layers_[k].shift->displacement.detach().abs().amax(1);
+    const Tensor zero = still(layers_[k].shift).cpu();
+    const Tensor size = layers_[k].shift->displacement.detach().abs().amax(1).cpu();
     for (int64_t c = 0; c < zero.size(0); ++c) {
       if (zero[c].item<bool>()) sleepers.push_back({-size[c].item<double>(), k, c});
     }
@@ -176,13 +192,15 @@ void ShiftLearner::wake(int64_t number) {
   }
 }
 
-std::map<std::string, Tensor> ShiftLearner::state() const {
+std::map<std::string, Tensor> ShiftLearner::state() {
   std::map<std::string, Tensor> state;
+  add_up_costs();
   for (const Layer& layer : layers_) {
     state[layer.name + ".first"] = layer.first;
     state[layer.name + ".second"] = layer.second;
     state[layer.name + ".kept"] = layer.kept;
-    state[layer.name + ".cost"] = layer.cost;
+    state[layer.name + ".cost"] = layer.cost.clone();
+    if (!world_.leads()) layer.cost.zero_();  // rank 0 keeps the sum
   }
   state["done"] = torch::tensor(static_cast<int64_t>(done_));
   return state;
@@ -194,6 +212,7 @@ void ShiftLearner::load_state(const std::map<std::string, Tensor>& state) {
     layer.second.copy_(state.at(layer.name + ".second"));
     layer.kept.copy_(state.at(layer.name + ".kept"));
     layer.cost.copy_(state.at(layer.name + ".cost"));
+    if (!world_.leads()) layer.cost.zero_();
   }
   done_ = static_cast<size_t>(state.at("done").item<int64_t>());
 }

@@ -9,6 +9,7 @@
 
 #include "nn/network.h"
 #include "train/recipe.h"
+#include "train/world.h"
 
 namespace fewshift {
 
@@ -25,7 +26,7 @@ namespace fewshift {
 // Does nothing where the operator's displacements are not learned, or are kept as train.init had them.
 class ShiftLearner {
  public:
-  ShiftLearner(Network network, const Recipe& recipe, int64_t steps);
+  ShiftLearner(Network network, const Recipe& recipe, int64_t steps, World& world);
 
   // Before the forward pass of step `step` (from 0): freezes, and switches the measuring of removal costs.
   void before_step(int64_t step);
@@ -37,8 +38,8 @@ class ShiftLearner {
   // Whether the sparsity that was asked for has been reached, so that no shift will be taken away any more.
   bool settled() const { return done_ == events_.size(); }
 
-  // What a resumed run needs, by name; and back.
-  std::map<std::string, torch::Tensor> state() const;
+  // What a resumed run needs, by name; and back. By all processes together.
+  std::map<std::string, torch::Tensor> state();
   void load_state(const std::map<std::string, torch::Tensor>& state);
 
  private:
@@ -59,11 +60,13 @@ class ShiftLearner {
   void sgd(Layer& layer, const torch::Tensor& grad, double rate, double penalty);
   double penalty(int64_t step) const;
   void prune_until(int64_t step);
+  void add_up_costs();  // each process measured its own pictures
   void prune(double sparsity, bool last);
   void wake(int64_t channels);  // the unshifted channels nearest to moving get a shift
 
   Network network_;
   Recipe recipe_;
+  World& world_;
   int64_t steps_;
   bool active_;
   int64_t freeze_step_;

@@ -17,6 +17,8 @@
 namespace fewshift {
 namespace {
 
+World g_alone;
+
 namespace fs = std::filesystem;
 
 class TrainTest : public testing::Test {
@@ -162,7 +164,7 @@ TEST_F(TrainTest, AWrongCheckpointIsNamed) {
 
 // A toy training: random gradients, so that only the learner's own doings are seen.
 double learn(Network& network, const Recipe& recipe, int64_t steps) {
-  ShiftLearner learner(network, recipe, steps);
+  ShiftLearner learner(network, recipe, steps, g_alone);
   torch::manual_seed(3);
   network->train();
   for (int64_t step = 0; step < steps; ++step) {
@@ -247,7 +249,8 @@ TEST_F(TrainTest, TheLearnersStateContinuesBitForBit) {
     return network;
   };
   Network whole = make(), parts = make();
-  ShiftLearner one(whole, recipe, 20), first(parts, recipe, 20), second(parts, recipe, 20);
+  ShiftLearner one(whole, recipe, 20, g_alone), first(parts, recipe, 20, g_alone),
+      second(parts, recipe, 20, g_alone);
   for (int64_t step = 0; step < 20; ++step) {
     if (step == 9) second.load_state(first.state());
     ShiftLearner& other = step < 9 ? first : second;

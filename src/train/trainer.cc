@@ -10,25 +10,25 @@
 #include <optional>
 
 #include "arch/count.h"
-#include "core/cores.h"
 #include "core/error.h"
 #include "core/file.h"
+#include "core/json_text.h"
 #include "core/machine.h"
+#include "core/safetensors.h"
 #include "nn/autocast.h"
 #include "nn/conv_norm.h"
 #include "nn/displacements.h"
-#include "train/average.h"
+#include "ops/batch_norm_sums.h"
 #include "train/checkpoint.h"
 #include "train/epoch_record.h"
 #include "train/evaluate.h"
-#include "train/mix.h"
 #include "train/network_start.h"
 #include "train/run_files.h"
 #include "train/run_progress.h"
+#include "train/run_state.h"
 #include "train/schedule.h"
-#include "train/shift_learner.h"
 #include "train/training_data.h"
-#include "train/weight_optimiser.h"
+#include "train/training_step.h"
 
 namespace fewshift {
 namespace {
@@ -45,67 +45,45 @@ double seconds_since(Clock::time_point then) {
 class Trainer {
  public:
   Trainer(const Recipe& recipe, const RunFiles& files, TrainObserver& observer, const std::atomic<bool>& stop,
-          bool resumed)
+          bool resumed, World& world)
       : recipe_(recipe),
         files_(files),
         observer_(observer),
         stop_(stop),
+        world_(world),
         size_(recipe.size > 0 ? static_cast<int>(recipe.size) : arch_of(recipe).size),
         preprocess_(default_preprocess(size_)),
-        data_(open_training_data(recipe, preprocess_)),
-        network_(arch_of(recipe, static_cast<int>(data_.class_names.size())),
-                 static_cast<uint64_t>(recipe.seed)),
-        loader_(data_.train, loader_options(recipe, preprocess_)),
+        data_(open_training_data(recipe, preprocess_, world)),
+        fingerprint_(data_fingerprint(data_)),
+        loader_(data_.train, loader_options(recipe, preprocess_, world)),
         batches_(static_cast<int64_t>(loader_.batches())),
         frozen_steps_(recipe.freeze_body * batches_),
-        learner_(network_, recipe, recipe.epochs * batches_ - frozen_steps_),
-        optimiser_(network_, recipe),
-        class_weights_(class_weights(recipe, data_)) {
-    count(network_->arch(), size_);  // refuses a size that the network cannot see
-    first_words_ = start_network(recipe, data_.class_names, resumed, network_);
-    if (recipe_.ema > 0) {
-      average_ = Network(network_->arch(), static_cast<uint64_t>(recipe.seed));
-      update_average(network_, 0, 0, average_);  // the same, to begin with
-      average_->eval();
-    }
+        learning_(start(resumed), recipe_, recipe.epochs * batches_ - frozen_steps_, world_),
+        step_(recipe_, world_, learning_, class_weights(recipe, data_), size_) {
+    if (static_cast<int64_t>(data_.train->size()) / batches_ < world.size())
+      throw Error(ErrorCode::kInvalidArgument, "--batch " + std::to_string(recipe.batch),
+                  "has fewer pictures than there are processes, " + std::to_string(world.size()));
   }
 
-  void resume() {
+  // From the bytes of state.safetensors.
+  void resume(const std::string& bytes) {
     const std::string where = files_.state().string();
-    const SafeTensors state = read_safetensors(files_.state());
-    try {
-      progress_ = run_progress_from_json(state.metadata.at("progress"));
-      if (state.metadata.at("model") != recipe_.model) {
-        throw Error(ErrorCode::kCorrupt, where,
-                    "is of the model " + state.metadata.at("model") + ", not " + recipe_.model);
-      }
-      if (state.metadata.at("data") != data_fingerprint(data_)) {
-        throw Error(ErrorCode::kInvalidArgument, "--data " + recipe_.data,
-                    "its pictures or classes are not those that the run began with");
-      }
-      take_network(state, "network.", where, network_);
-      if (average_) take_network(state, "average.", where, average_);
-      optimiser_.take(state, "optimiser.");
-      std::map<std::string, torch::Tensor> shifts;
-      for (const auto& [name, raw] : state.tensors) {
-        if (name.starts_with("learner.")) shifts[name.substr(8)] = from_raw(raw);
-      }
-      learner_.load_state(shifts);
-    } catch (const Error&) {
-      throw;
-    } catch (const std::exception&) {
-      throw Error(ErrorCode::kCorrupt, where, "is not the state of this run");
-    }
-    write_file_atomic(files_.metrics(), progress_.metrics);
+    take_state(parse_safetensors(bytes, where), recipe_.model, fingerprint_, where, "--data " + recipe_.data,
+               learning_, progress_);
+    if (world_.leads()) write_file_atomic(files_.metrics(), progress_.metrics);
     say("resumed at epoch " + std::to_string(progress_.epoch + 1) + ", step " +
         std::to_string(progress_.batch));
   }
 
   TrainResult run() {
     describe();
+    if (!world_.agree(fingerprint_ + digest(learning_.network)))
+      throw Error(ErrorCode::kInvalidArgument, "--data " + recipe_.data,
+                  "process " + std::to_string(world_.rank()) +
+                      " sees other pictures, or begins with other weights, than another one");
     if (finished()) say("this run has finished already");
     // From here on a run that is killed can be resumed, however early.
-    if (!std::filesystem::exists(files_.state())) save_state();
+    if (progress_.step == 0) save_state();
     last_save_ = Clock::now();
     bool interrupted = false;
     while (!finished() && !interrupted) interrupted = !run_epoch();
@@ -114,11 +92,22 @@ class Trainer {
 
  private:
   bool finished() const { return progress_.stopped || progress_.epoch >= recipe_.epochs; }
-  // The network that is validated and kept.
-  Network& kept() { return average_ ? average_ : network_; }
+  Network& network() { return learning_.network; }
+  const Network& network() const { return learning_.network; }
+
+  Network start(bool resumed) {
+    Network network(arch_of(recipe_, static_cast<int>(data_.class_names.size())),
+                    static_cast<uint64_t>(recipe_.seed));
+    count(network->arch(), size_);  // refuses a size that the network cannot see
+    first_words_ = start_network(recipe_, data_.class_names, resumed, network);
+    return network;
+  }
 
   void describe() {
     say(describe_data(recipe_.data, data_));
+    if (!world_.alone())
+      say(std::to_string(world_.size()) + " processes, each with its share of every batch of " +
+          std::to_string(recipe_.batch));
     if (!first_words_.empty()) say(first_words_);
     const bool fuses = set_fused(recipe_.fused == "on");
     set_hidden(recipe_.hidden);
@@ -126,15 +115,16 @@ class Trainer {
       say("this processor has neither AVX2 nor AVX-512: bottlenecks are not fused, every layer goes by "
           "itself");
     set_bf16_products(recipe_.precision == "bf16");
-    autocasts_ = recipe_.precision == "bf16" && !network_->fuses();
-    if (autocasts_ && !multiplies_bfloat16())
+    const bool autocasts = recipe_.precision == "bf16" && !network()->fuses();
+    if (autocasts && !multiplies_bfloat16())
       say("this processor cannot multiply bfloat16: --precision bf16 will be far slower than float32 here");
-    if (recipe_.precision == "bf16" && !autocasts_ && bf16_operands() != PlanarOperands::kPairs)
+    if (recipe_.precision == "bf16" && !autocasts && bf16_operands() != PlanarOperands::kPairs)
       say("this processor cannot multiply bfloat16: --precision bf16 rounds as on one that can, and saves no "
           "time here");
   }
 
   void say(const std::string& line) {
+    if (!world_.leads()) return;
     files_.append_log(line);
     observer_.on_message(line);
   }
@@ -142,7 +132,7 @@ class Trainer {
   double rate() const { return learning_rate(recipe_, progress_.step, batches_); }
 
   bool run_epoch() {  // false: interrupted, and saved
-    freeze_body(recipe_, progress_.epoch < recipe_.freeze_body, network_);
+    freeze_body(recipe_, progress_.epoch < recipe_.freeze_body, network());
     loader_.start(static_cast<uint64_t>(progress_.epoch), static_cast<size_t>(progress_.batch));
     const auto began = Clock::now();
     const int64_t seen_before = progress_.seen;
@@ -151,17 +141,22 @@ class Trainer {
     while (next(batch)) {
       progress_.batch = batch.number;
       progress_.step = progress_.epoch * batches_ + batch.number;
-      if (batch.size > 1)
-        train_step(batch);  // batch norm needs two; a lone one is left where the others were broken
+      const bool due = world_.leads() && seconds_since(last_save_) > kSaveEverySeconds;
+      const StepResult result =
+          step_.run(batch, progress_.step, progress_.step - frozen_steps_, rate(), {stop_, due});
+      if (!std::isfinite(result.loss)) fail_numeric(result.loss);
+      progress_.loss_sum += result.loss * static_cast<double>(result.pictures);
+      progress_.right += result.right;
+      progress_.seen += result.pictures;
       ++progress_.batch;
       ++progress_.step;
-      if (progress_.seen > 0) report_step(began, seen_before);
-      if (stop_) {
+      if (progress_.seen > 0) report_step(began, seen_before, batch);
+      if (result.wishes.stop) {
         save_state();
         say("interrupted in epoch " + std::to_string(progress_.epoch + 1) + ", saved; --resume continues");
         return false;
       }
-      if (seconds_since(last_save_) > kSaveEverySeconds) save_state();
+      if (result.wishes.save) save_state();
     }
     end_epoch(began, seen_before);
     return true;
@@ -172,33 +167,6 @@ class Trainer {
     const bool more = loader_.next(batch);
     waited_ += seconds_since(began);
     return more;
-  }
-
-  void train_step(Batch& batch) {
-    // Dropout's numbers depend on the step alone.
-    torch::manual_seed(
-        Random{static_cast<uint64_t>(recipe_.seed), 0xD20, static_cast<uint64_t>(progress_.step)}.next());
-    const double rate = this->rate();
-    const int64_t shift_step = progress_.step - frozen_steps_;
-    if (shift_step >= 0) learner_.before_step(shift_step);
-    const Mixed mixed = mix(images_tensor(batch, size_), labels_tensor(batch), recipe_.mixup, recipe_.cutmix);
-    const torch::Tensor logits = forward(mixed.images);
-    const torch::Tensor loss = mixed_loss(logits, mixed, class_weights_, recipe_.label_smoothing);
-    const double value = loss.item<double>();
-    if (!std::isfinite(value)) fail_numeric(value);
-    optimiser_.zero_grad();
-    loss.backward();
-    if (shift_step >= 0) learner_.after_step(shift_step, rate);
-    optimiser_.step(rate);
-    if (average_) update_average(network_, recipe_.ema, progress_.step, average_);
-    progress_.loss_sum += value * static_cast<double>(batch.size);
-    progress_.right += (logits.argmax(1) == mixed.main_labels()).sum().item<int64_t>();
-    progress_.seen += batch.size;
-  }
-
-  torch::Tensor forward(const torch::Tensor& images) {
-    const Autocast autocast(autocasts_);
-    return network_->forward(images).to(torch::kFloat);
   }
 
   [[noreturn]] void fail_numeric(double value) {
@@ -213,8 +181,9 @@ class Trainer {
             ") or lengthen train.warmup_epochs");
   }
 
-  void report_step(Clock::time_point began, int64_t seen_before) {
+  void report_step(Clock::time_point began, int64_t seen_before, const Batch& batch) {
     StepReport report;
+    report.pictures = batch.indices;
     report.epoch = progress_.epoch + 1;
     report.epochs = recipe_.epochs;
     report.step = progress_.batch;
@@ -233,38 +202,44 @@ class Trainer {
     if (progress_.step % 16 == 1 || shown_sparsity_ < 0) shown_sparsity_ = sparsity();
     return shown_sparsity_;
   }
-  double sparsity() const { return network_->shifts().empty() ? -1 : shift_sparsity(network_); }
+  double sparsity() const { return network()->shifts().empty() ? -1 : shift_sparsity(network()); }
 
   // Nothing that is not a number is ever saved.
   void check_finite() {
-    for (const auto& item : network_->named_parameters()) {
+    for (const auto& item : network()->named_parameters()) {
       if (!item.value().isfinite().all().item<bool>()) fail_numeric(std::nan(""));
     }
   }
 
   void validate(EpochReport& report) {
     EvaluateOptions options;
-    options.workers = std::min(4, cores());
+    options.workers = std::min(4, world_.cores_here());
     temperature_.reset();
     try {
       Predictions some;
-      const Evaluation val = evaluate_network(kept(), preprocess_, data_.val, options, some);
+      const Evaluation val =
+          evaluate_network(learning_.kept(), preprocess_, data_.val, options, world_, some);
       if (!std::isfinite(val.loss)) fail_numeric(val.loss);
       temperature_ = fit_temperature(some);
       report.val_loss = val.loss;
       report.val_top1 = val.top1;
       report.val_images = val.images;
-      for (const auto& [name, reason] : val.broken) note_broken(name, reason);
+      note_broken(val.broken);
     } catch (const Error& error) {
-      if (error.code() == ErrorCode::kNumeric) throw;
-      network_->train();
+      if (error.code() == ErrorCode::kNumeric || world_.lost()) throw;
+      network()->train();
       say(std::string("no picture of val could be used: ") + error.what());
     }
   }
 
   void end_epoch(Clock::time_point began, int64_t seen_before) {
     check_finite();
-    if (progress_.epoch + 1 == recipe_.epochs) learner_.finish();
+    if (progress_.epoch + 1 == recipe_.epochs) learning_.learner.finish();
+    step_.settle();
+    if (!world_.agree(digest(network())))
+      throw Error(
+          ErrorCode::kNumeric, files_.folder().string(),
+          "the processes' weights are no longer the same: are all of one build, on one kind of processor?");
     EpochReport report;
     report.seconds = seconds_since(began);
     report.images_per_s = static_cast<double>(progress_.seen - seen_before) / report.seconds;
@@ -277,7 +252,7 @@ class Trainer {
     report.learning_rate = rate();
     report.shift_sparsity = sparsity();
     if (data_.val) validate(report);
-    for (const auto& [name, reason] : loader_.broken()) note_broken(name, reason);
+    note_broken(loader_.broken());
     report.broken_images = static_cast<int64_t>(progress_.broken.size());
     // Before the last pruning every epoch is the best so far: what comes before it has not the sparsity asked
     // for.
@@ -288,7 +263,7 @@ class Trainer {
     progress_.since_best = waiting ? 0 : progress_.since_best + 1;
     progress_.stopped = recipe_.patience > 0 && progress_.since_best >= recipe_.patience;
     report.stopped = progress_.stopped, report.waited = waited_;
-    progress_.best_settled = learner_.settled();
+    progress_.best_settled = learning_.learner.settled();
     ++progress_.epoch;
     progress_.batch = 0;
     progress_.loss_sum = 0;
@@ -300,13 +275,25 @@ class Trainer {
     }
   }
 
-  void note_broken(const std::string& name, const std::string& reason) {
-    if (progress_.broken.insert(name).second) say("skipped a broken picture: " + name + ": " + reason);
+  // Of this process; all hear of all.
+  void note_broken(const std::map<std::string, std::string>& pictures) {
+    for (const std::string& text : world_.gather(json_text(json(pictures)))) {
+      for (const auto& [name, reason] : json::parse(text).items()) {
+        if (progress_.broken.insert(name).second)
+          say("skipped a broken picture: " + name + ": " + reason.get<std::string>());
+      }
+    }
   }
 
   void save_epoch(const EpochReport& report) {
-    const json line = epoch_record(report, kept());
+    const json line = epoch_record(report, learning_.kept());
     progress_.metrics += line.dump() + "\n";
+    if (world_.leads()) save_models(report, line.dump());
+    save_state();
+  }
+
+  void save_models(const EpochReport& report, const std::string& line) {
+    Network& kept = learning_.kept();
     ModelInfo info{recipe_.model, recipe_.shift, data_.class_names, preprocess_, {}};
     info.notes["epoch"] = std::to_string(report.epoch);
     info.notes["seed"] = std::to_string(recipe_.seed);
@@ -316,24 +303,16 @@ class Trainer {
       info.notes["val_images"] = std::to_string(report.val_images);
       if (temperature_) info.notes["temperature"] = json(*temperature_).dump();
     }
-    save_model(files_.last(), kept(), info);
-    if (report.best) save_model(files_.best(), kept(), info);
+    save_model(files_.last(), kept, info);
+    if (report.best) save_model(files_.best(), kept, info);
     write_file_atomic(files_.metrics(), progress_.metrics);
-    files_.append_log(line.dump());
-    save_state();
+    files_.append_log(line);
   }
 
   void save_state() {
     check_finite();
-    SafeTensors state;
-    put_network(network_, "network.", state);
-    if (average_) put_network(average_, "average.", state);
-    optimiser_.put("optimiser.", state);
-    for (const auto& [name, tensor] : learner_.state()) state.tensors["learner." + name] = to_raw(tensor);
-    state.metadata["model"] = recipe_.model;
-    state.metadata["data"] = data_fingerprint(data_);
-    state.metadata["progress"] = to_json(progress_);
-    write_safetensors(files_.state(), state);
+    const SafeTensors state = state_of(learning_, progress_, recipe_.model, fingerprint_);
+    if (world_.leads()) write_safetensors(files_.state(), state);
     last_save_ = Clock::now();
   }
 
@@ -341,19 +320,17 @@ class Trainer {
   RunFiles files_;
   TrainObserver& observer_;
   const std::atomic<bool>& stop_;
+  World& world_;
   int size_;
   Preprocess preprocess_;
   Data data_;
-  Network network_;
+  const std::string fingerprint_;
   Loader loader_;
   int64_t batches_, frozen_steps_;
-  ShiftLearner learner_;
-  WeightOptimiser optimiser_;
-  torch::Tensor class_weights_;
-  Network average_{nullptr};  // with train.ema
   std::string first_words_;
+  Learning learning_;
+  TrainingStep step_;
   RunProgress progress_;
-  bool autocasts_ = false;
   std::optional<double> temperature_;  // of the last look at val
   double shown_sparsity_ = -1;
   double waited_ = 0;  // for pictures, in this epoch, s
@@ -373,29 +350,45 @@ Recipe read_run_recipe(const std::filesystem::path& run, const std::string& wher
 }
 
 TrainResult train(const Recipe& given, const std::filesystem::path& run, bool resume, TrainObserver& observer,
-                  const std::atomic<bool>& stop) {
-  check_recipe(given);
-  const Recipe recipe = resolved(given);  // and written down, so that a resumed run has the same
-  at::set_num_threads(static_cast<int>(recipe.threads));
+                  const std::atomic<bool>& stop, World& world) {
   const RunFiles files(run);
-  if (!resume && std::filesystem::exists(files.config())) files.create();  // refuses, before any work
-  const bool has_state = std::filesystem::exists(files.state());
-  if (resume && !has_state && std::filesystem::exists(files.last())) {
-    throw Error(ErrorCode::kNotFound, files.state().string(),
-                "is missing: the run cannot be continued without it");
+  // Rank 0 knows the recipe and reads the state; the others may have no such folder.
+  std::string text, state;
+  if (world.leads()) {
+    check_recipe(given);
+    text = format_recipe(resolved(given));  // and written down, so that a resumed run has the same
+    if (!resume && std::filesystem::exists(files.config())) files.create();  // refuses, before any work
+    const bool has_state = std::filesystem::exists(files.state());
+    if (resume && !has_state && std::filesystem::exists(files.last())) {
+      throw Error(ErrorCode::kNotFound, files.state().string(),
+                  "is missing: the run cannot be continued without it");
+    }
+    if (resume) files.lock();
+    if (resume && has_state) state = read_file(files.state());
   }
-  if (resume) files.lock();
-  Trainer trainer(recipe, files, observer, stop, resume && has_state);
-  if (!resume) {
+  world.share(text);
+  world.share(state);
+  Recipe recipe;
+  parse_recipe(text, "the recipe of rank 0", recipe);
+  const int64_t threads =
+      world.alone() ? recipe.threads : std::min<int64_t>(recipe.threads, world.cores_here());
+  at::set_num_threads(static_cast<int>(threads));
+  if (!world.alone() && recipe.sync_norm == "step")
+    set_batch_norm_sums([&world](torch::Tensor& sums) { world.add_up(sums); });
+  Trainer trainer(recipe, files, observer, stop, !state.empty(), world);
+  if (!resume && world.leads()) {
     files.create();
     files.lock();
-    write_file_atomic(files.config(), format_recipe(recipe));
-  } else if (has_state) {
-    trainer.resume();
-  } else {
+    write_file_atomic(files.config(), text);
+  }
+  if (!state.empty()) {
+    trainer.resume(state);
+  } else if (resume && world.leads()) {
     observer.on_message("the run had not saved anything yet: it starts from the beginning");
   }
-  return trainer.run();
+  const TrainResult result = trainer.run();
+  set_batch_norm_sums({});
+  return result;
 }
 
 }  // namespace fewshift

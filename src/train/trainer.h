@@ -3,10 +3,11 @@
 #pragma once
 #include <atomic>
 #include <filesystem>
-#include <map>
+#include <span>
 #include <string>
 
 #include "train/recipe.h"
+#include "train/world.h"
 
 namespace fewshift {
 
@@ -15,6 +16,7 @@ struct StepReport {
   int64_t step = 0, steps = 0;                  // in the epoch, from 1
   double images_per_s = 0, loss = 0, top1 = 0;  // loss and top-1 of the epoch so far, on training pictures
   double shift_sparsity = 0, seconds_left = 0;  // sparsity below 0: there are no shifts
+  std::span<const size_t> pictures;             // that this process saw in it, by number in the data set
 };
 
 struct EpochReport {
@@ -51,8 +53,12 @@ struct TrainResult {
 // With `resume`, the recipe is the one in RUN/config.toml; see read_run_recipe.
 // Throws Error: an existing RUN without `resume`; whatever data, recipe and files throw; kNumeric where the
 // loss is not a number, the last good checkpoint kept.
+//
+// Several processes that call it together train together (`world`): recipe.batch are the pictures of all of
+// them in a step, and a run goes on with another number of them. The recipe and RUN are those of rank 0,
+// which alone writes; the data must be there for each, and be the same. Messages are rank 0's.
 TrainResult train(const Recipe& recipe, const std::filesystem::path& run, bool resume,
-                  TrainObserver& observer, const std::atomic<bool>& stop);
+                  TrainObserver& observer, const std::atomic<bool>& stop, World& world);
 
 // The recipe of an existing run. Throws Error, naming `where`, if there is none.
 Recipe read_run_recipe(const std::filesystem::path& run, const std::string& where);

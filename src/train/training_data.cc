@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "core/cores.h"
 #include "core/error.h"
 #include "core/json_text.h"
 
@@ -28,24 +27,25 @@ Augment augment_of(const Recipe& recipe, int size) {
 
 }  // namespace
 
-LoaderOptions loader_options(const Recipe& recipe, const Preprocess& preprocess) {
+LoaderOptions loader_options(const Recipe& recipe, const Preprocess& preprocess, const World& world) {
   LoaderOptions options;
   options.batch = static_cast<int>(recipe.batch);
-  options.workers = recipe.workers > 0 ? static_cast<int>(recipe.workers) : std::min(4, cores());
+  options.workers = recipe.workers > 0 ? static_cast<int>(recipe.workers) : std::min(4, world.cores_here());
   options.seed = static_cast<uint64_t>(recipe.seed);
   options.shuffle = true;
-  options.drop_last = true;
+  options.even = true;
+  options.part = world.rank(), options.parts = world.size();
   options.augment = augment_of(recipe, preprocess.size);
   options.preprocess = preprocess;
   return options;
 }
 
-Data open_training_data(const Recipe& recipe, const Preprocess& preprocess) {
+Data open_training_data(const Recipe& recipe, const Preprocess& preprocess, const World& world) {
   DataOptions options;
   options.seed = static_cast<uint64_t>(recipe.seed);
   options.val_share = recipe.val_share;
   options.min_side = decode_min_side(preprocess);
-  options.cache_bytes = static_cast<size_t>(recipe.cache_mb) << 20;
+  options.cache_bytes = (static_cast<size_t>(recipe.cache_mb) << 20) / world.local_size();
   Data data = open_data(recipe.data, options);
   if (!data.train) throw Error(ErrorCode::kNotFound, recipe.data, "has no train/ to train on");
   if (data.train->size() < 2)

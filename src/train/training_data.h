@@ -8,14 +8,16 @@
 #include "data/loader.h"
 #include "data/open.h"
 #include "train/recipe.h"
+#include "train/world.h"
 
 namespace fewshift {
 
 // Throws Error naming the folder or option: what open_data throws; no train/, or one of less than two
 // pictures; early stopping without val.
-Data open_training_data(const Recipe& recipe, const Preprocess& preprocess);
+Data open_training_data(const Recipe& recipe, const Preprocess& preprocess, const World& world = {});
 
-LoaderOptions loader_options(const Recipe& recipe, const Preprocess& preprocess);
+// For this process's share of every batch.
+LoaderOptions loader_options(const Recipe& recipe, const Preprocess& preprocess, const World& world = {});
 
 // What each class counts in the loss, [classes], 1 on average over the pictures; undefined: all alike.
 torch::Tensor class_weights(const Recipe& recipe, const Data& data);
