@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "train/training_step.h"
+
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "core/random.h"
+#include "nn/autocast.h"
+#include "nn/dropout.h"
+#include "train/average.h"
+#include "train/checkpoint.h"
+#include "train/evaluate.h"
+#include "train/mix.h"
+
+namespace fewshift {
+
+using torch::Tensor;
+
+Learning::Learning(Network network_, const Recipe& recipe, int64_t steps, World& world)
+    : network(network_), learner(network, recipe, steps, world), optimiser(network, recipe) {
+  if (recipe.ema == 0) return;
+  average = Network(network->arch(), static_cast<uint64_t>(recipe.seed));
+  average->to(network->parameters()[0].device());
+  update_average(network, 0, 0, average);  // the same, to begin with
+  average->eval();
+}
+
+std::string digest(const Network& network) {
+  uint64_t hash = 1469598103934665603u;  // FNV-1a, by words
+  for (const Tensor& parameter : network->parameters()) {
+    const RawTensor raw = to_raw(parameter);
+    for (size_t k = 0; k + 4 <= raw.bytes.size(); k += 4) {
+      uint32_t word;
+      std::memcpy(&word, raw.bytes.data() + k, 4);
+      hash = (hash ^ word) * 1099511628211u;
+    }
+  }
+  return std::to_string(hash);
+}
+
+TrainingStep::TrainingStep(const Recipe& recipe, World& world, Learning& learning, Tensor class_weights,
+                           int size)
+    : recipe_(recipe),
+      world_(world),
+      learning_(learning),
+      class_weights_(std::move(class_weights)),
+      size_(size),
+      autocasts_(recipe.precision == "bf16" && !learning.network->fuses()),
+      buckets_(world, learning.network) {}
+
+// What the processes tell one another before a step.
+struct TrainingStep::Roll {
+  int64_t before = 0, all = 0;  // pictures: of lower ranks, and together
+  bool fit = false;             // there are enough, everywhere
+  Counts counts;                // together
+  Wishes wishes;
+};
+
+TrainingStep::Roll TrainingStep::call_roll(const Batch& batch, const Counts& counts, const Wishes& wishes) {
+  const int size = world_.size();
+  Tensor roll = torch::zeros({size + 4}, torch::kDouble);
+  double* const r = roll.mutable_data_ptr<double>();
+  r[world_.rank()] = static_cast<double>(batch.size);
+  r[size] = counts.labels, r[size + 1] = counts.others;
+  r[size + 2] = wishes.stop, r[size + 3] = wishes.save;
+  world_.add_up(roll);
+  Roll result;
+  result.counts = {r[size], r[size + 1]};
+  result.wishes = {r[size + 2] > 0, r[size + 3] > 0};
+  // Batch norm needs two pictures; a lone one is left where the others were broken.
+  const int64_t least = world_.alone() || recipe_.sync_norm == "epoch" ? 2 : 1;
+  result.fit = true;
+  for (int k = 0; k < size; ++k) {
+    const auto pictures = static_cast<int64_t>(r[k]);
+    if (k < world_.rank()) result.before += pictures;
+    result.all += pictures;
+    result.fit = result.fit && pictures >= least;
+  }
+  result.fit = result.fit && result.all > 1;
+  return result;
+}
+
+Tensor TrainingStep::forward(const Tensor& images) {
+  const Autocast autocast(autocasts_);
+  return learning_.network->forward(images).to(torch::kFloat);
+}
+
+StepResult TrainingStep::run(Batch& batch, int64_t number, int64_t shift_step, double rate,
+                             const Wishes& wishes) {
+  // What is drawn depends on the step alone: by mixing, and by dropout.
+  torch::manual_seed(
+      Random{static_cast<uint64_t>(recipe_.seed), 0xD20, static_cast<uint64_t>(number)}.next());
+  Mixed mixed;
+  Counts counts;
+  if (batch.size > 0) {
+    mixed = mix(images_tensor(batch, size_), labels_tensor(batch), recipe_.mixup, recipe_.cutmix);
+    counts = counts_of(mixed, class_weights_);
+  }
+  const Roll roll = call_roll(batch, counts, wishes);
+  if (!roll.fit) return {roll.wishes, 0, 0, 0};
+  set_dropout_place(roll.before, roll.all);
+
+  Network& network = learning_.network;
+  if (shift_step >= 0) learning_.learner.before_step(shift_step);
+  const Tensor logits = forward(mixed.images);
+  const Tensor loss = mixed_loss(logits, mixed, class_weights_, recipe_.label_smoothing, roll.counts);
+  Tensor numbers = torch::stack(
+      {loss.detach().to(torch::kDouble), (logits.argmax(1) == mixed.main_labels()).sum().to(torch::kDouble)});
+  const auto wait = world_.start_adding_up(numbers);
+  learning_.optimiser.zero_grad();
+  buckets_.start();
+  loss.backward();
+  buckets_.finish();
+  wait();
+  const Tensor results = numbers.cpu();
+  StepResult result{roll.wishes, roll.all, results[0].item<double>(),
+                    static_cast<int64_t>(results[1].item<double>())};
+  if (!std::isfinite(result.loss)) return result;
+  if (shift_step >= 0) learning_.learner.after_step(shift_step, rate);
+  learning_.optimiser.step(rate);
+  if (learning_.average) update_average(network, recipe_.ema, number, learning_.average);
+  return result;
+}
+
+void TrainingStep::settle() {
+  if (world_.alone() || recipe_.sync_norm != "epoch") return;
+  const torch::NoGradGuard no_grad;
+  for (Network* network : {&learning_.network, &learning_.average}) {
+    if (network->is_empty()) continue;
+    for (auto& item : (*network)->named_buffers()) {
+      if (!item.key().ends_with(".running_mean") && !item.key().ends_with(".running_var")) continue;
+      Tensor mean = item.value().contiguous();
+      world_.add_up(mean);
+      item.value().copy_(mean / world_.size());
+    }
+  }
+}
+
+}  // namespace fewshift
