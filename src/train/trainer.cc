@@ -278,7 +278,8 @@ class Trainer {
   // Of this process; all hear of all.
   void note_broken(const std::map<std::string, std::string>& pictures) {
     for (const std::string& text : world_.gather(json_text(json(pictures)))) {
-      for (const auto& [name, reason] : json::parse(text).items()) {
+      const json reasons = json::parse(text);
+      for (const auto& [name, reason] : reasons.items()) {
         if (progress_.broken.insert(name).second)
           say("skipped a broken picture: " + name + ": " + reason.get<std::string>());
       }
