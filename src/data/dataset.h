@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "image/decode.h"
 #include "image/image.h"
 
 namespace fewshift {
@@ -21,6 +22,8 @@ class Dataset {
   virtual std::string name(size_t index) const = 0;
   // The picture, decoded. Throws Error where the file is broken or gone.
   virtual std::shared_ptr<const Image> image(size_t index) const = 0;
+  // The same, but perhaps at a smaller scale, if no more is wanted (image/decode.h).
+  virtual std::shared_ptr<const Image> image(size_t index, const Wanted&) const { return image(index); }
   // The bytes of its file; none where it is in none of its own. Throws Error likewise.
   virtual std::string file(size_t) const { return {}; }
   // Pictures that lie behind one another and are best read in order, [first, last + 1) each, together all of

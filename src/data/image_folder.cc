@@ -24,15 +24,20 @@ void with_errors(const fs::path& folder, List list) {
   }
 }
 
-// Relative to `root`, in byte order.
-std::vector<std::string> list_pictures(const fs::path& root, const std::string& folder) {
+// Those below root/folder, relative to `root`, in byte order; and all folders on the way.
+std::vector<std::string> list_pictures(const fs::path& root, const std::string& folder,
+                                       std::vector<std::string>& folders) {
   std::vector<std::string> paths;
+  const std::string base = root.string() + "/";
+  folders.push_back(folder);
   with_errors(root / folder, [&] {
     for (fs::recursive_directory_iterator entry(root / folder), end; entry != end; ++entry) {
       if (is_hidden(entry->path())) {
         entry.disable_recursion_pending();
+      } else if (entry->is_directory()) {
+        folders.push_back(entry->path().string().substr(base.size()));
       } else if (has_image_extension(entry->path()) && entry->is_regular_file()) {
-        paths.push_back(entry->path().lexically_relative(root).generic_string());
+        paths.push_back(entry->path().string().substr(base.size()));
       }
     }
   });
@@ -40,10 +45,34 @@ std::vector<std::string> list_pictures(const fs::path& root, const std::string& 
   return paths;
 }
 
+// Whether all is as it was when the table was made, for these classes.
+bool holds(const StampedTable& kept, const fs::path& root, const std::vector<std::string>& classes) {
+  try {
+    size_t found = 0;
+    for (const Stamp& stamp : kept.stamps) {
+      if (stamp_of(root, stamp.path, true) != stamp) return false;
+      found += stamp.path.find('/') == std::string::npos;
+    }
+    for (size_t k = 0; k < kept.table.size(); ++k) {
+      if (kept.table.label(k) >= static_cast<int>(classes.size())) return false;
+    }
+    return found == classes.size() && std::all_of(classes.begin(), classes.end(), [&](const auto& name) {
+             return std::any_of(kept.stamps.begin(), kept.stamps.end(),
+                                [&](const Stamp& stamp) { return stamp.path == name; });
+           });
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 }  // namespace
 
 std::shared_ptr<const Image> ImageFolder::image(size_t index) const {
   return std::make_shared<const Image>(load_image(name(index), min_side_));
+}
+
+std::shared_ptr<const Image> ImageFolder::image(size_t index, const Wanted& wanted) const {
+  return std::make_shared<const Image>(load_image(name(index), wanted));
 }
 
 std::string ImageFolder::file(size_t index) const {
@@ -70,21 +99,28 @@ std::vector<std::string> list_classes(const fs::path& root) {
 std::shared_ptr<const Dataset> open_image_folder(const fs::path& root,
                                                  const std::vector<std::string>& classes, bool all_filled,
                                                  int min_side) {
-  std::vector<std::pair<std::string, int>> pictures;
+  const std::string part = root.filename().string();
+  if (auto kept = kept_table(root, part); kept && holds(*kept, root, classes))
+    return std::make_shared<ImageFolder>(root, std::move(kept->table), min_side);
+  StampedTable list;
+  std::vector<std::string> folders;
   for (size_t label = 0; label < classes.size(); ++label) {
     const fs::path folder = root / classes[label];
     std::vector<std::string> paths;
-    if (fs::is_directory(folder)) paths = list_pictures(root, classes[label]);
+    if (fs::is_directory(folder)) paths = list_pictures(root, classes[label], folders);
     if (paths.empty() && all_filled) {
       throw Error(ErrorCode::kInvalidArgument, folder.string(),
                   "the class folder has no picture in it (.jpg, .jpeg, .png)");
     }
-    for (std::string& path : paths) pictures.emplace_back(std::move(path), static_cast<int>(label));
+    for (const std::string& path : paths) list.table.add(path, static_cast<int>(label));
   }
-  if (pictures.empty()) {
+  if (list.table.size() == 0) {
     throw Error(ErrorCode::kNotFound, root.string(), "no picture (.jpg, .jpeg, .png) in its class folders");
   }
-  return std::make_shared<ImageFolder>(root, std::move(pictures), min_side);
+  list.table.shrink();
+  for (const std::string& folder : folders) list.stamps.push_back(stamp_of(root, folder, true));
+  keep_table(root, part, list);
+  return std::make_shared<ImageFolder>(root, std::move(list.table), min_side);
 }
 
 }  // namespace fewshift

@@ -8,23 +8,25 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "data/picture_table.h"
 
 namespace fewshift {
 
 class ImageFolder : public Dataset {
  public:
   // Paths below `root`, and their labels.
-  ImageFolder(std::filesystem::path root, std::vector<std::pair<std::string, int>> pictures, int min_side)
+  ImageFolder(std::filesystem::path root, PictureTable pictures, int min_side)
       : root_(std::move(root)), pictures_(std::move(pictures)), min_side_(min_side) {}
   size_t size() const override { return pictures_.size(); }
-  int label(size_t index) const override { return pictures_[index].second; }
-  std::string name(size_t index) const override { return (root_ / pictures_[index].first).string(); }
+  int label(size_t index) const override { return pictures_.label(index); }
+  std::string name(size_t index) const override { return (root_ / pictures_.name(index)).string(); }
   std::shared_ptr<const Image> image(size_t index) const override;
+  std::shared_ptr<const Image> image(size_t index, const Wanted& wanted) const override;
   std::string file(size_t index) const override;
 
  private:
   std::filesystem::path root_;
-  std::vector<std::pair<std::string, int>> pictures_;
+  PictureTable pictures_;
   int min_side_;
 };
 
@@ -35,7 +37,8 @@ bool is_hidden(const std::filesystem::path& path);
 // over.
 std::vector<std::string> list_classes(const std::filesystem::path& root);
 
-// The pictures below root/CLASS for every class, in byte order; a class without a folder has none. Throws
+// The pictures below root/CLASS for every class, in byte order; a class without a folder has none. A large
+// folder is listed once and, as long as nothing in it changes, known from then on (picture_table.h). Throws
 // Error: kInvalidArgument for a class folder without a picture where `all_filled`, kNotFound for a root
 // without any.
 std::shared_ptr<const Dataset> open_image_folder(const std::filesystem::path& root,

@@ -147,8 +147,10 @@ struct Loader::State {
     for (size_t i = first; i < end && run == job.run; ++i) {
       const size_t index = (*job.order)[i];
       try {
-        augment(*dataset->image(index), options.augment, options.preprocess,
-                Random{options.seed, job.epoch, index}, batch.images.data() + batch.size * floats);
+        const Random random{options.seed, job.epoch, index};
+        const auto image = dataset->image(index, wanted_by(options.augment, options.preprocess, random));
+        augment(*image, options.augment, options.preprocess, random,
+                batch.images.data() + batch.size * floats);
       } catch (const Error& error) {
         made.broken.emplace_back(dataset->name(index), reason_of(error));
         continue;

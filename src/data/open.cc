@@ -164,7 +164,7 @@ Data open_shards(const fs::path& root, int min_side) {
   auto open = [&](const char* part) -> std::shared_ptr<const Dataset> {
     auto files = find_shards(root, part);
     if (files.empty()) return nullptr;
-    auto shards = std::make_shared<TarShards>(std::move(files), min_side);
+    auto shards = std::make_shared<TarShards>(root, part, std::move(files), min_side);
     classes = std::max(classes, shards->classes());
     return shards;
   };
@@ -215,6 +215,13 @@ void cut_val_from_train(Data& data, const DataOptions& options) {
   data.val_from_train = true;
 }
 
+// Of a set far larger than the memory allowed, what is kept would hardly ever be what is asked for, and takes
+// its time to be made.
+bool worth_caching(const Dataset& part, const DataOptions& options) {
+  const size_t side = std::max(32, options.min_side / 2), least = 3 * side * side;
+  return part.size() / 8 <= options.cache_bytes / least;
+}
+
 }  // namespace
 
 Data open_data(const fs::path& folder, const DataOptions& options) {
@@ -227,7 +234,7 @@ Data open_data(const fs::path& folder, const DataOptions& options) {
     if (!data.format.starts_with("CIFAR")) {  // that is in memory already
       const auto budget = std::make_shared<CacheBudget>(options.cache_bytes);
       for (auto* part : {&data.train, &data.val, &data.test}) {
-        if (*part) *part = std::make_shared<Cached>(*part, budget);
+        if (*part && worth_caching(**part, options)) *part = std::make_shared<Cached>(*part, budget);
       }
     }
     cut_val_from_train(data, options);

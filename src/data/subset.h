@@ -20,6 +20,9 @@ class Subset : public Dataset {
   int label(size_t index) const override { return dataset_->label(indices_[index]); }
   std::string name(size_t index) const override { return dataset_->name(indices_[index]); }
   std::shared_ptr<const Image> image(size_t index) const override { return dataset_->image(indices_[index]); }
+  std::shared_ptr<const Image> image(size_t index, const Wanted& wanted) const override {
+    return dataset_->image(indices_[index], wanted);
+  }
   std::string file(size_t index) const override { return dataset_->file(indices_[index]); }
   std::vector<std::pair<size_t, size_t>> runs() const override;
 

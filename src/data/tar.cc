@@ -40,8 +40,21 @@ class File {
 
   uint64_t size() const { return size_; }
   const std::string& path() const { return path_; }
-  // Within the file as it was opened.
+  // Within the file as it was opened. What is small is read with what follows it.
   void read(uint64_t offset, char* to, uint64_t size) const {
+    if (size > sizeof ahead_) return read_plainly(offset, to, size);
+    if (offset < ahead_at_ || offset + size > ahead_at_ + ahead_size_) {
+      ahead_size_ = 0, ahead_at_ = offset;
+      const uint64_t some =
+          std::max(size, std::min<uint64_t>(sizeof ahead_, size_ - std::min(size_, offset)));
+      read_plainly(offset, ahead_, some);
+      ahead_size_ = some;
+    }
+    std::memcpy(to, ahead_ + (offset - ahead_at_), size);
+  }
+
+ private:
+  void read_plainly(uint64_t offset, char* to, uint64_t size) const {
     while (size > 0) {
       const ssize_t got = ::pread(fd_, to, size, static_cast<off_t>(offset));
       if (got < 0 && errno == EINTR) continue;
@@ -51,7 +64,6 @@ class File {
     }
   }
 
- private:
   [[noreturn]] void fail(const char* action) const {
     throw Error(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, path_,
                 std::string(action) + ": " + std::strerror(errno));
@@ -59,6 +71,8 @@ class File {
   std::string path_;
   int fd_ = -1;
   uint64_t size_ = 0;
+  mutable char ahead_[2048];  // a label, its header and the next one
+  mutable uint64_t ahead_at_ = 0, ahead_size_ = 0;
 };
 
 // Octal digits between spaces and zeros, or a number to base 256 behind a first byte of 0x80.
@@ -129,9 +143,20 @@ bool read_pax(std::string_view records, Extended& next) {
 }  // namespace
 
 std::vector<TarMember> list_tar(const std::filesystem::path& path) {
+  std::vector<TarMember> members;
+  walk_tar(path, [&](const TarMember& member, const TarBytes&) { members.push_back(member); });
+  return members;
+}
+
+void walk_tar(const std::filesystem::path& path,
+              const std::function<void(const TarMember&, const TarBytes&)>& take) {
   errno = 0;
   const File file(path);
-  std::vector<TarMember> members;
+  const TarBytes bytes_of = [&file](uint64_t offset, uint64_t size) {
+    std::string bytes(size, '\0');
+    file.read(offset, bytes.data(), size);
+    return bytes;
+  };
   Extended next;
   for (uint64_t at = 0; at < file.size();) {
     const auto fail = [&](const std::string& what) {
@@ -169,14 +194,13 @@ std::vector<TarMember> list_tar(const std::filesystem::path& path) {
         const std::string prefix =
             header.substr(257, 6) == std::string_view("ustar\0", 6) ? text(header.substr(345, 155)) : "";
         if (!prefix.empty()) name = prefix + "/" + name;
-        members.push_back({next.path.value_or(name), offset, size});
+        take({next.path.value_or(name), offset, size}, bytes_of);
       }
       next = {};
     }
     const uint64_t padded = has_bytes ? (size + kBlock - 1) / kBlock * kBlock : 0;
     at = std::min(offset + padded, file.size());  // some writers leave the last zeros out
   }
-  return members;
 }
 
 std::string read_range(const std::filesystem::path& path, uint64_t offset, uint64_t size) {

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,11 @@ struct TarMember {
 // the file, or a name or extended header over 1 MB; kUnsupported for a sparse file, or one that is
 // compressed.
 std::vector<TarMember> list_tar(const std::filesystem::path& path);
+// The same, one after the other: `take` gets each, and what reads bytes of the file (at least those of the
+// member, as a rule without another access to it).
+using TarBytes = std::function<std::string(uint64_t offset, uint64_t size)>;
+void walk_tar(const std::filesystem::path& path,
+              const std::function<void(const TarMember&, const TarBytes&)>& take);
 
 // `size` bytes at `offset`. Throws Error (kNotFound, kIo; kCorrupt where the file has fewer).
 std::string read_range(const std::filesystem::path& path, uint64_t offset, uint64_t size);

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "data/dataset.h"
-#include "data/tar.h"
+#include "data/picture_table.h"
 
 namespace fewshift {
 
@@ -17,28 +17,24 @@ namespace fewshift {
 // passed over, and so are names that begin with a dot.
 class TarShards : public Dataset {
  public:
-  // Reads the headers and the labels of `files`. Throws Error: what list_tar throws; kCorrupt, naming file
-  // and sample, for a picture without a label, two of either, or a label that is no number from 0 to 99,999;
-  // kNotFound where there is no picture at all.
-  TarShards(std::vector<std::filesystem::path> files, int min_side);
-  size_t size() const override { return samples_.size(); }
-  int label(size_t index) const override { return samples_[index].label; }
+  // Reads the headers and the labels of `files`, which lie in `folder`, several at a time; those of a large
+  // set are known from then on, as long as the files stay the same (picture_table.h). Throws Error: what
+  // list_tar throws; kCorrupt, naming file and sample, for a picture without a label, two of either, or a
+  // label that is no number from 0 to 99,999; kNotFound where there is no picture at all.
+  TarShards(const std::filesystem::path& folder, const std::string& part,
+            std::vector<std::filesystem::path> files, int min_side);
+  size_t size() const override { return pictures_.size(); }
+  int label(size_t index) const override { return pictures_.label(index); }
   std::string name(size_t index) const override;  // FILE:MEMBER
   std::shared_ptr<const Image> image(size_t index) const override;
+  std::shared_ptr<const Image> image(size_t index, const Wanted& wanted) const override;
   std::vector<std::pair<size_t, size_t>> runs() const override { return runs_; }
   std::string file(size_t index) const override;
   int classes() const;  // the largest label and 1
 
  private:
-  struct Sample {
-    size_t file;
-    TarMember picture;
-    int label;
-  };
-  void read(size_t file);
-
   std::vector<std::filesystem::path> files_;
-  std::vector<Sample> samples_;
+  PictureTable pictures_;
   std::vector<std::pair<size_t, size_t>> runs_;
   int min_side_;
 };

@@ -60,7 +60,13 @@ Image crop_at_random(const Image& image, const Augment& augment, const Preproces
                      Random& random) {
   if (augment.crop == "pad") return crop_padded(image, preprocess.size, augment.pad, random);
   if (augment.crop == "none") return resize_centre_crop(image, preprocess);
-  const Box box = random_box(image.width, image.height, augment.scale_min, random);
+  const int width = image.full_width > 0 ? image.full_width : image.width;
+  const int height = image.full_height > 0 ? image.full_height : image.height;
+  Box box = random_box(width, height, augment.scale_min, random);
+  const double x = double(image.width) / width, y = double(image.height) / height;
+  box = {box.left * x, box.top * y, box.width * x, box.height * y};
+  box.width = std::min(box.width, image.width - box.left);  // but for rounding they are inside
+  box.height = std::min(box.height, image.height - box.top);
   return resize(image, box, preprocess.size, preprocess.size);
 }
 
@@ -73,6 +79,16 @@ void jitter(Image& image, double strength, Random& random) {
 }
 
 }  // namespace
+
+Wanted wanted_by(const Augment& augment, const Preprocess& preprocess, Random random) {
+  return [augment, preprocess, random](int width, int height) {
+    if (augment.crop != "random_resized") return decode_min_side(preprocess);
+    Random draws = random;
+    const Box box = random_box(width, height, augment.scale_min, draws);
+    return static_cast<int>(
+        std::ceil(std::min(width, height) * preprocess.size / std::min(box.width, box.height)));
+  };
+}
 
 void augment(const Image& image, const Augment& augment, const Preprocess& preprocess, Random random,
              float* out) {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/random.h"
+#include "image/decode.h"
 #include "image/image.h"
 #include "image/preprocess.h"
 
@@ -22,6 +23,10 @@ struct Augment {
   double magnitude = 9;      // their strength, 0 to 10
   double erasing = 0;        // share of pictures of which a random rectangle is erased (Zhong et al., 2017)
 };
+
+// How large a picture `random` will want of it (image/decode.h): so that no part that it takes has fewer px
+// than are made of it.
+Wanted wanted_by(const Augment& augment, const Preprocess& preprocess, Random random);
 
 // Writes the augmented, normalised picture, out: [size][size][3]: cropped, flipped, RandAugment, colour
 // jitter, normalised, erased. What is off draws nothing from the sequence. Throws Error (kInvalidArgument)

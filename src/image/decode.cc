@@ -19,8 +19,12 @@ bool begins(std::string_view bytes, std::string_view with) {
 }  // namespace
 
 Image decode_image(std::string_view bytes, const std::string& where, int min_side) {
+  return decode_image(bytes, where, [min_side](int, int) { return min_side; });
+}
+
+Image decode_image(std::string_view bytes, const std::string& where, const Wanted& wanted) {
   if (bytes.empty()) throw Error(ErrorCode::kCorrupt, where, "the file is empty");
-  if (begins(bytes, kJpeg)) return decode_jpeg(bytes, where, min_side);
+  if (begins(bytes, kJpeg)) return decode_jpeg(bytes, where, wanted);
   if (begins(bytes, kPng)) return decode_png(bytes, where);
   if (begins(kJpeg, bytes) || begins(kPng, bytes)) {
     throw Error(ErrorCode::kCorrupt, where, "the file is cut short within its first bytes");
@@ -30,6 +34,9 @@ Image decode_image(std::string_view bytes, const std::string& where, int min_sid
 
 Image load_image(const std::filesystem::path& path, int min_side) {
   return decode_image(read_file(path), path.string(), min_side);
+}
+Image load_image(const std::filesystem::path& path, const Wanted& wanted) {
+  return decode_image(read_file(path), path.string(), wanted);
 }
 
 bool has_image_extension(const std::filesystem::path& path) {

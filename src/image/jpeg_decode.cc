@@ -86,7 +86,8 @@ Image upright(Image stored, int orientation) {
   const bool swap_axes = orientation >= 5;
   const bool flip_u = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
   const bool flip_v = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
-  Image image{swap_axes ? height : width, swap_axes ? width : height, {}};
+  Image image;
+  image.width = swap_axes ? height : width, image.height = swap_axes ? width : height;
   image.pixels.resize(stored.pixels.size());
   uint8_t* out = image.pixels.data();
   for (int y = 0; y < image.height; ++y) {
@@ -102,12 +103,15 @@ Image upright(Image stored, int orientation) {
 
 }  // namespace
 
-Image decode_jpeg(std::string_view bytes, const std::string& where, int min_side) {
+Image decode_jpeg(std::string_view bytes, const std::string& where, const Wanted& wanted) {
   const JpegHeader header = read_jpeg_header(bytes, where);
   check_size(header, bytes.size(), where);
-  const int denominator = scale_denominator(header, min_side);
-  Image image{
-      (header.width + denominator - 1) / denominator, (header.height + denominator - 1) / denominator, {}};
+  const bool turned = header.orientation >= 5;
+  const int width = turned ? header.height : header.width, height = turned ? header.width : header.height;
+  const int denominator = scale_denominator(header, wanted ? wanted(width, height) : 0);
+  Image image;
+  image.width = (header.width + denominator - 1) / denominator;
+  image.height = (header.height + denominator - 1) / denominator;
   const size_t pixels = size_t(image.width) * image.height;
   image.pixels.resize(pixels * 3);
   if (header.components == 4) {
@@ -117,7 +121,9 @@ Image decode_jpeg(std::string_view bytes, const std::string& where, int min_side
   } else {
     decompress(bytes, where, TJPF_RGB, image.width, image.height, image.pixels.data());
   }
-  return upright(std::move(image), header.orientation);
+  image = upright(std::move(image), header.orientation);
+  if (denominator > 1) image.full_width = width, image.full_height = height;
+  return image;
 }
 
 }  // namespace fewshift

@@ -4,11 +4,11 @@
 #include <string>
 #include <string_view>
 
-#include "image/image.h"
+#include "image/decode.h"
 
 namespace fewshift {
 
 // decode_image for bytes that begin as a JPEG's do.
-Image decode_jpeg(std::string_view bytes, const std::string& where, int min_side);
+Image decode_jpeg(std::string_view bytes, const std::string& where, const Wanted& wanted);
 
 }  // namespace fewshift
