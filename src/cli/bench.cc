@@ -30,6 +30,8 @@ Action bench_command(CLI::App& command) {
       "--train", o->train, "In place of MODEL: the network whose training step is measured");
   CLI::Option* const data = command.add_option(
       "--data", o->data, "In place of MODEL: the folder whose pictures are made ready for training");
+  command.add_option("--scale-min", o->scale_min, "With --data: the smallest area of a crop (0.35)")
+      ->check(CLI::Range(0.001, 1.0));
   command.add_option("--rand-augment", o->rand_augment, "With --data: as train's (0)")
       ->check(CLI::Range(0, 16))
       ->needs(data);

@@ -8,6 +8,7 @@ struct BenchOptions {
   std::string model, train, data, fused = "on", hidden = "bf16", shift = "ssl", precision = "float32";
   int batch = 0, threads = 0, size = 0, steps = 0;  // 0: what the kind of bench takes
   int rand_augment = 0;
+  double scale_min = 0.35;
   double sparsity = -1;
   bool json = false, layers = false;
 };

@@ -44,6 +44,7 @@ int bench_data(const BenchOptions& o) {
   recipe.val_share = 0;
   recipe.cache_mb = 0;
   recipe.rand_augment = o.rand_augment;
+  recipe.scale_min = o.scale_min;
   if (o.batch > 0) recipe.batch = o.batch;
   recipe.workers = threads(o.threads);
   const int size = o.size > 0 ? o.size : 224;

@@ -211,5 +211,31 @@ TEST(Augment, RefusesSenselessOptions) {
   EXPECT_TRUE(contains(text({.erasing = 1.5}), "erasing"));
 }
 
+TEST(Augment, WantsNoMoreOfAPictureThanItsPartNeeds) {
+  // A smooth picture, so that it is the same at every scale.
+  Image image = flat(640, 480, 0, 0, 0);
+  for (int y = 0; y < 480; ++y) {
+    for (int x = 0; x < 640; ++x) {
+      uint8_t* const p = &image.pixels[(size_t(y) * 640 + x) * 3];
+      p[0] = uint8_t(x / 3), p[1] = uint8_t(y / 2), p[2] = uint8_t(128 + 100 * std::sin(x / 90.0));
+    }
+  }
+  const std::string jpeg = encode_jpeg(image);
+  const Image whole = decode_image(jpeg, "whole");
+  std::set<int> heights;
+  for (uint64_t key = 0; key < 60; ++key) {
+    const Augment options{.crop = "random_resized", .scale_min = 0.08, .flip = true};
+    const Preprocess recipe = plain(48, 56);
+    const Image some = decode_image(jpeg, "some", wanted_by(options, recipe, Random{key}));
+    EXPECT_EQ(some.full_width, some.width < 640 ? 640 : 0);
+    heights.insert(some.height);
+    const auto expected = run(whole, options, recipe, key), out = run(some, options, recipe, key);
+    double apart = 0;
+    for (size_t k = 0; k < out.size(); ++k) apart += std::abs(out[k] - expected[k]);
+    EXPECT_LT(apart / out.size(), 1.5) << key;
+  }
+  EXPECT_EQ(heights, (std::set<int>{60, 120, 240}));
+}
+
 }  // namespace
 }  // namespace fewshift

@@ -254,6 +254,7 @@ void check_recipe(const Recipe& r) {
   one_of(r.shift_init, {"keep", "learn", "new"}, "shift.init");
   one_of(r.shift_optimiser, {"adam", "sgd"}, "shift.optimiser");
   not_negative(r.rate, "shift.rate");
+  not_negative(r.shift_weight_decay, "shift.weight_decay");
   not_negative(r.penalty, "shift.penalty");
   share(r.penalty_delay, "shift.penalty_delay");
   share(r.penalty_ramp, "shift.penalty_ramp");

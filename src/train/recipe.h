@@ -45,6 +45,7 @@ struct Recipe {
   std::string shift_init = "keep";
   std::string shift_optimiser = "adam";
   double rate = 0.01;
+  double shift_weight_decay = 0;
   double penalty = 0;
   double penalty_delay = 0;
   double penalty_ramp = 0;
@@ -117,8 +118,9 @@ void visit_fields(R& r, F&& f) {
   f("shift", "init", r.shift_init,
     "of train.init's displacements: keep (as they are), learn (go on from them) or new (do not take them)",
     "");
-  f("shift", "optimiser", r.shift_optimiser, "adam (steps scaled by channel) or sgd", "");
+  f("shift", "optimiser", r.shift_optimiser, "adam (steps scaled by channel) or sgd (Nesterov)", "");
   f("shift", "rate", r.rate, "adam: px a step at the start; sgd: multiple of learning_rate", "");
+  f("shift", "weight_decay", r.shift_weight_decay, "L2, on displacements, as gradients are", "");
   f("shift", "penalty", r.penalty, "lambda of the L1 shift penalty", "--shift-penalty");
   f("shift", "penalty_delay", r.penalty_delay, "share of training before it begins", "");
   f("shift", "penalty_ramp", r.penalty_ramp, "share of training over which it grows to lambda", "");

@@ -90,11 +90,12 @@ double ShiftLearner::penalty(int64_t step) const {
 void ShiftLearner::update(Layer& layer, int64_t step, double learning_rate) {
   Tensor& u = layer.shift->displacement;
   if (!u.grad().defined()) return;
+  const Tensor grad = recipe_.shift_weight_decay > 0 ? u.grad() + recipe_.shift_weight_decay * u : u.grad();
   if (recipe_.shift_optimiser == "adam") {
     const double done = static_cast<double>(step) / static_cast<double>(std::max<int64_t>(1, freeze_step_));
-    adam(layer, u.grad(), step, recipe_.rate * 0.5 * (1 + std::cos(std::numbers::pi * done)), penalty(step));
+    adam(layer, grad, step, recipe_.rate * 0.5 * (1 + std::cos(std::numbers::pi * done)), penalty(step));
   } else {
-    sgd(layer, u.grad(), recipe_.rate * learning_rate, penalty(step));
+    sgd(layer, grad, recipe_.rate * learning_rate, penalty(step));
   }
   u.mul_(layer.kept);
   u.mutable_grad() = Tensor();
@@ -114,8 +115,9 @@ void ShiftLearner::adam(Layer& layer, const Tensor& grad, int64_t step, double r
 
 void ShiftLearner::sgd(Layer& layer, const Tensor& grad, double rate, double penalty) {
   Tensor& u = layer.shift->displacement;
-  layer.first.mul_(recipe_.momentum).add_(grad + penalty * u.sign());
-  u.sub_(layer.first, rate);
+  const Tensor slope = grad + penalty * u.sign();
+  layer.first.mul_(recipe_.momentum).add_(slope);
+  u.sub_(slope + recipe_.momentum * layer.first, rate);
 }
 
 void ShiftLearner::add_up_costs() {

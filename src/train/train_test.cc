@@ -228,7 +228,7 @@ TEST_F(TrainTest, ThePenaltyPullsToZeroAfterItsDelay) {
       recipe.penalty_delay = delay;
       return learn(network, recipe, 20);
     };
-    const double none = sparsity(0, 0), early = sparsity(4, 0), late = sparsity(4, 0.8);
+    const double none = sparsity(0, 0), early = sparsity(2, 0), late = sparsity(2, 0.8);
     EXPECT_GT(early, none + 0.2) << optimiser;
     EXPECT_GT(early, late) << optimiser;
   }
