@@ -38,7 +38,7 @@ extern "C" void on_signal(int) {
 }
 
 struct Options {
-  std::string out, recipe, tensorboard;
+  std::string out, recipe, tensorboard, device = "auto";
   bool resume = false;
   double timeout = 45;  // s
   std::vector<std::string> set;
@@ -117,12 +117,32 @@ bool resumes(const Options& o, const std::optional<Launch>& launch) {
   return o.resume || (launch && launch->restarts > 0 && std::filesystem::exists(o.out + "/config.toml"));
 }
 
+// "auto" is a GPU where there is one that this build can use. Of several processes on a machine each has its
+// own.
+torch::Device device_of(const Options& o, const std::optional<Launch>& launch) {
+#ifdef FEWSHIFT_CUDA
+  const auto gpus = static_cast<int>(torch::cuda::device_count());
+#else
+  const int gpus = 0;
+#endif
+  if (o.device == "cpu" || (o.device == "auto" && gpus == 0)) return torch::kCPU;
+  const int own = launch ? launch->local_rank : 0;
+  if (gpus == 0)
+    throw Error(ErrorCode::kUnsupported, "--device cuda",
+                "there is no GPU, or this build is without CUDA (FEWSHIFT_CUDA)");
+  if (own >= gpus)
+    throw Error(
+        ErrorCode::kInvalidArgument, "--device cuda",
+        "process " + std::to_string(own) + " of this machine has no GPU: there are " + std::to_string(gpus));
+  return {torch::kCUDA, static_cast<c10::DeviceIndex>(own)};
+}
+
 TrainResult train_with(World& world, const Options& o, const std::optional<Launch>& launch,
                        TrainObserver& observer, Recipe& recipe) {
   const bool resume = resumes(o, launch);
   if (world.leads())
     recipe = o.resume ? resumed(o) : resume ? read_run_recipe(o.out, "--out " + o.out) : gather(o);
-  return train(recipe, o.out, resume, observer, g_stop, world);
+  return train(recipe, o.out, resume, observer, g_stop, world, device_of(o, launch));
 }
 
 // Silent: another process of a launch speaks.
@@ -155,7 +175,7 @@ int report(const Options& o, const std::optional<Launch>& launch, World& world) 
 
 // One of several processes. When one fails, all end, and one of them says why.
 int run_launched(const Options& o, const Launch& launch) {
-  World world(launch, o.timeout);
+  World world(launch, o.timeout, device_of(o, launch));
   try {
     return report(o, launch, world);
   } catch (const std::exception&) {
@@ -202,6 +222,8 @@ Action train_command(CLI::App& command) {
   });
   command.add_option("--tensorboard", o->tensorboard,
                      "Also write what TensorBoard reads into this folder, an epoch a step");
+  command.add_option("--device", o->device, "cpu, cuda, or auto: a GPU where there is one (auto)")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   command
       .add_option("--timeout", o->timeout,
                   "Of several processes: how long one waits for another before all end, s (45)")

@@ -134,6 +134,12 @@ struct Loader::State {
     }
   }
 
+  void make_image(uint64_t epoch, size_t index, float* out) const {
+    const Random random{options.seed, epoch, index};
+    const auto image = dataset->image(index, wanted_by(options.augment, options.preprocess, random));
+    augment(*image, options.augment, options.preprocess, random, out);
+  }
+
   // Leaves off early once start() or the destructor has made the job void.
   void fill(const Job& job, Made& made) const {
     const auto [first, end] = range(job.number);
@@ -143,14 +149,11 @@ struct Loader::State {
     batch.size = 0;
     batch.labels.clear();
     batch.indices.clear();
-    batch.images.resize(count * floats);
+    batch.images.resize(options.images ? count * floats : 0);
     for (size_t i = first; i < end && run == job.run; ++i) {
       const size_t index = (*job.order)[i];
       try {
-        const Random random{options.seed, job.epoch, index};
-        const auto image = dataset->image(index, wanted_by(options.augment, options.preprocess, random));
-        augment(*image, options.augment, options.preprocess, random,
-                batch.images.data() + batch.size * floats);
+        if (options.images) make_image(job.epoch, index, batch.images.data() + batch.size * floats);
       } catch (const Error& error) {
         made.broken.emplace_back(dataset->name(index), reason_of(error));
         continue;
@@ -159,7 +162,7 @@ struct Loader::State {
       batch.indices.push_back(index);
       ++batch.size;
     }
-    batch.images.resize(batch.size * floats);
+    if (options.images) batch.images.resize(batch.size * floats);
   }
 
   const std::shared_ptr<const Dataset> dataset;

@@ -32,6 +32,7 @@ struct LoaderOptions {
   bool even = false;
   // Of each batch, the share of one of several processes. Together they see what one process would.
   int part = 0, parts = 1;
+  bool images = true;  // false: their numbers and labels alone, and none is opened
   Augment augment;  // picture `index` in `epoch` is augmented by Random{seed, epoch, index} alone
   Preprocess preprocess;
 };

@@ -1,4 +1,4 @@
-// Mixed precision on the CPU.
+// Mixed precision.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <ATen/autocast_mode.h>
@@ -19,21 +19,22 @@ inline bool multiplies_bfloat16() {
 // While it lives, and if `on`, convolutions and matrix products run in bfloat16; weights stay float32.
 class Autocast {
  public:
-  explicit Autocast(bool on) : on_(on) {
+  explicit Autocast(bool on, at::DeviceType device = at::kCPU) : on_(on), device_(device) {
     if (!on_) return;
-    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
-    at::autocast::set_autocast_enabled(at::kCPU, true);
+    at::autocast::set_autocast_dtype(device_, at::kBFloat16);
+    at::autocast::set_autocast_enabled(device_, true);
   }
   ~Autocast() {
     if (!on_) return;
     at::autocast::clear_cache();
-    at::autocast::set_autocast_enabled(at::kCPU, false);
+    at::autocast::set_autocast_enabled(device_, false);
   }
   Autocast(const Autocast&) = delete;
   Autocast& operator=(const Autocast&) = delete;
 
  private:
   bool on_;
+  at::DeviceType device_;
 };
 
 }  // namespace fewshift

@@ -124,7 +124,7 @@ std::map<std::pair<int64_t, int64_t>, int64_t> shift_histogram(const Network& ne
   std::map<std::pair<int64_t, int64_t>, int64_t> histogram;
   for (const NamedShift& named : network->shifts()) {
     const auto u =
-        (at_start ? named.layer->start : named.layer->displacement.detach()).round().to(torch::kLong);
+        (at_start ? named.layer->start : named.layer->displacement.detach()).round().to(torch::kLong).cpu();
     const auto shifts = u.accessor<int64_t, 2>();
     for (int64_t c = 0; c < u.size(0); ++c) ++histogram[{shifts[c][0], shifts[c][1]}];
   }

@@ -2,7 +2,7 @@
 // kernel reads and writes each tensor once, give or take what neighbouring rows share; displacements'
 // gradients are added up in an order that does not change. SPDX-License-Identifier: Apache-2.0
 #include <ATen/ATen.h>
-#include <ATen/cuda/CUDAContext.h>
+#include <c10/cuda/CUDAStream.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <torch/library.h>
 
@@ -135,7 +135,7 @@ void launch(const T* x, T* y, const Real* u, const Geometry& g, int64_t images, 
 template <int kTaps, bool kAdjoint, class T, class Real>
 void launch(const Tensor& x, Tensor& y, const Tensor& u, const Geometry& g, int64_t stride,
             bool channels_last) {
-  const cudaStream_t stream = at::cuda::getCurrentCUDAStream();
+  const cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
   const int64_t from = int64_t{g.channels} * g.from_size(), to = int64_t{g.channels} * g.to_size(),
                 N = x.size(0);
   const int64_t together = std::max<int64_t>(1, kMostElements / std::max(from, to));
@@ -259,7 +259,7 @@ Tensor grad_displacement(const Tensor& grad_any, const Tensor& x_any, const Tens
   const int64_t chunk = ((lines + chunks - 1) / chunks + threads - 1) / threads * threads;
   const int64_t used = (lines + chunk - 1) / chunk;
   const Tensor u = displacements(displacement, x.scalar_type(), false);
-  const cudaStream_t stream = at::cuda::getCurrentCUDAStream();
+  const cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
   const Tensor partial = at::empty({used, C, 2}, x.options().dtype(at::kDouble).memory_format({}));
   for_type(x.scalar_type(), [&](auto zero, auto real) {
     using T = decltype(zero);

@@ -89,8 +89,9 @@ Logits logits_of(const Network& network, int size) {
     torch::NoGradGuard no_grad;
     const torch::Tensor images =
         torch::from_blob(const_cast<float*>(pictures), {count, size, size, 3}, torch::kFloat)
-            .permute({0, 3, 1, 2});
-    const torch::Tensor result = network->forward(images).contiguous();
+            .permute({0, 3, 1, 2})
+            .to(network->parameters()[0].device());
+    const torch::Tensor result = network->forward(images).cpu().contiguous();
     std::copy_n(result.data_ptr<float>(), result.numel(), logits);
   };
 }

@@ -34,7 +34,7 @@ Mixed mix(const Tensor& images, const Tensor& labels, double mixup, double cutmi
   if (mixup <= 0 && cutmix <= 0) return {images, labels, {}, 1};
   const bool cut = cutmix > 0 && (mixup <= 0 || draw() < 0.5);
   double share = draw_beta(cut ? cutmix : mixup);
-  const Tensor order = torch::randperm(images.size(0), torch::kLong);
+  const Tensor order = torch::randperm(images.size(0), torch::kLong).to(images.device());
   const Tensor others = images.index_select(0, order);
   if (!cut) return {images * share + others * (1 - share), labels, labels.index_select(0, order), share};
   const int64_t height = images.size(2), width = images.size(3);

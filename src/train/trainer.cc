@@ -20,6 +20,7 @@
 #include "nn/displacements.h"
 #include "ops/batch_norm_sums.h"
 #include "train/checkpoint.h"
+#include "train/device_pictures.h"
 #include "train/epoch_record.h"
 #include "train/evaluate.h"
 #include "train/network_start.h"
@@ -45,21 +46,24 @@ double seconds_since(Clock::time_point then) {
 class Trainer {
  public:
   Trainer(const Recipe& recipe, const RunFiles& files, TrainObserver& observer, const std::atomic<bool>& stop,
-          bool resumed, World& world)
+          bool resumed, World& world, torch::Device device)
       : recipe_(recipe),
         files_(files),
         observer_(observer),
         stop_(stop),
         world_(world),
+        device_(device),
         size_(recipe.size > 0 ? static_cast<int>(recipe.size) : arch_of(recipe).size),
         preprocess_(default_preprocess(size_)),
         data_(open_training_data(recipe, preprocess_, world)),
         fingerprint_(data_fingerprint(data_)),
-        loader_(data_.train, loader_options(recipe, preprocess_, world)),
+        loader_options_(loader_options(recipe, preprocess_, world)),
+        on_device_(put_on_device()),
+        loader_(data_.train, loader_options_),
         batches_(static_cast<int64_t>(loader_.batches())),
         frozen_steps_(recipe.freeze_body * batches_),
         learning_(start(resumed), recipe_, recipe.epochs * batches_ - frozen_steps_, world_),
-        step_(recipe_, world_, learning_, class_weights(recipe, data_), size_) {
+        step_(recipe_, world_, learning_, class_weights(recipe, data_)) {
     if (static_cast<int64_t>(data_.train->size()) / batches_ < world.size())
       throw Error(ErrorCode::kInvalidArgument, "--batch " + std::to_string(recipe.batch),
                   "has fewer pictures than there are processes, " + std::to_string(world.size()));
@@ -100,7 +104,17 @@ class Trainer {
                     static_cast<uint64_t>(recipe_.seed));
     count(network->arch(), size_);  // refuses a size that the network cannot see
     first_words_ = start_network(recipe_, data_.class_names, resumed, network);
+    network->to(device_);
     return network;
+  }
+
+  // A small set lies where it is used; the loader then gives numbers alone.
+  std::unique_ptr<DevicePictures> put_on_device() {
+    constexpr int64_t kMost = int64_t{4} << 30;
+    if (device_.is_cpu() || !DevicePictures::fits(*data_.train, loader_options_, kMost)) return nullptr;
+    auto pictures = std::make_unique<DevicePictures>(*data_.train, loader_options_, device_);
+    loader_options_.images = false;
+    return pictures;
   }
 
   void describe() {
@@ -115,6 +129,10 @@ class Trainer {
       say("this processor has neither AVX2 nor AVX-512: bottlenecks are not fused, every layer goes by "
           "itself");
     set_bf16_products(recipe_.precision == "bf16");
+    if (!device_.is_cpu()) {
+      say("on " + device_.str() + (on_device_ ? ", and the pictures too" : ""));
+      return;
+    }
     const bool autocasts = recipe_.precision == "bf16" && !network()->fuses();
     if (autocasts && !multiplies_bfloat16())
       say("this processor cannot multiply bfloat16: --precision bf16 will be far slower than float32 here");
@@ -142,8 +160,9 @@ class Trainer {
       progress_.batch = batch.number;
       progress_.step = progress_.epoch * batches_ + batch.number;
       const bool due = world_.leads() && seconds_since(last_save_) > kSaveEverySeconds;
+      const auto [images, labels] = on_the_device(batch);
       const StepResult result =
-          step_.run(batch, progress_.step, progress_.step - frozen_steps_, rate(), {stop_, due});
+          step_.run(images, labels, progress_.step, progress_.step - frozen_steps_, rate(), {stop_, due});
       if (!std::isfinite(result.loss)) fail_numeric(result.loss);
       progress_.loss_sum += result.loss * static_cast<double>(result.pictures);
       progress_.right += result.right;
@@ -160,6 +179,16 @@ class Trainer {
     }
     end_epoch(began, seen_before);
     return true;
+  }
+
+  std::pair<torch::Tensor, torch::Tensor> on_the_device(Batch& batch) {
+    if (!on_device_) return {images_tensor(batch, size_).to(device_), labels_tensor(batch).to(device_)};
+    batch.indices = on_device_->usable(batch.indices);
+    batch.labels.clear();
+    for (const size_t k : batch.indices) batch.labels.push_back(data_.train->label(k));
+    batch.size = static_cast<int64_t>(batch.indices.size());
+    return {on_device_->batch(batch.indices, static_cast<uint64_t>(progress_.epoch)),
+            labels_tensor(batch).to(device_)};
   }
 
   bool next(Batch& batch) {
@@ -252,7 +281,7 @@ class Trainer {
     report.learning_rate = rate();
     report.shift_sparsity = sparsity();
     if (data_.val) validate(report);
-    note_broken(loader_.broken());
+    note_broken(on_device_ ? on_device_->broken() : loader_.broken());
     report.broken_images = static_cast<int64_t>(progress_.broken.size());
     // Before the last pruning every epoch is the best so far: what comes before it has not the sparsity asked
     // for.
@@ -322,10 +351,13 @@ class Trainer {
   TrainObserver& observer_;
   const std::atomic<bool>& stop_;
   World& world_;
+  torch::Device device_;
   int size_;
   Preprocess preprocess_;
   Data data_;
   const std::string fingerprint_;
+  LoaderOptions loader_options_;
+  std::unique_ptr<DevicePictures> on_device_;
   Loader loader_;
   int64_t batches_, frozen_steps_;
   std::string first_words_;
@@ -351,7 +383,7 @@ Recipe read_run_recipe(const std::filesystem::path& run, const std::string& wher
 }
 
 TrainResult train(const Recipe& given, const std::filesystem::path& run, bool resume, TrainObserver& observer,
-                  const std::atomic<bool>& stop, World& world) {
+                  const std::atomic<bool>& stop, World& world, torch::Device device) {
   const RunFiles files(run);
   // Rank 0 knows the recipe and reads the state; the others may have no such folder.
   std::string text, state;
@@ -376,7 +408,7 @@ TrainResult train(const Recipe& given, const std::filesystem::path& run, bool re
   at::set_num_threads(static_cast<int>(threads));
   if (!world.alone() && recipe.sync_norm == "step")
     set_batch_norm_sums([&world](torch::Tensor& sums) { world.add_up(sums); });
-  Trainer trainer(recipe, files, observer, stop, !state.empty(), world);
+  Trainer trainer(recipe, files, observer, stop, !state.empty(), world, device);
   if (!resume && world.leads()) {
     files.create();
     files.lock();

@@ -57,8 +57,10 @@ struct TrainResult {
 // Several processes that call it together train together (`world`): recipe.batch are the pictures of all of
 // them in a step, and a run goes on with another number of them. The recipe and RUN are those of rank 0,
 // which alone writes; the data must be there for each, and be the same. Messages are rank 0's.
+// `device`: where the arithmetic is done; a run goes on on another.
 TrainResult train(const Recipe& recipe, const std::filesystem::path& run, bool resume,
-                  TrainObserver& observer, const std::atomic<bool>& stop, World& world);
+                  TrainObserver& observer, const std::atomic<bool>& stop, World& world,
+                  torch::Device device = torch::kCPU);
 
 // The recipe of an existing run. Throws Error, naming `where`, if there is none.
 Recipe read_run_recipe(const std::filesystem::path& run, const std::string& where);

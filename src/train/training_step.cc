@@ -10,7 +10,6 @@
 #include "nn/dropout.h"
 #include "train/average.h"
 #include "train/checkpoint.h"
-#include "train/evaluate.h"
 #include "train/mix.h"
 
 namespace fewshift {
@@ -39,15 +38,16 @@ std::string digest(const Network& network) {
   return std::to_string(hash);
 }
 
-TrainingStep::TrainingStep(const Recipe& recipe, World& world, Learning& learning, Tensor class_weights,
-                           int size)
+TrainingStep::TrainingStep(const Recipe& recipe, World& world, Learning& learning, Tensor class_weights)
     : recipe_(recipe),
       world_(world),
       learning_(learning),
       class_weights_(std::move(class_weights)),
-      size_(size),
-      autocasts_(recipe.precision == "bf16" && !learning.network->fuses()),
-      buckets_(world, learning.network) {}
+      device_(learning.network->parameters()[0].device()),
+      autocasts_(recipe.precision == "bf16" && !(device_.is_cpu() && learning.network->fuses())),
+      buckets_(world, learning.network) {
+  if (class_weights_.defined()) class_weights_ = class_weights_.to(device_);
+}
 
 // What the processes tell one another before a step.
 struct TrainingStep::Roll {
@@ -57,11 +57,11 @@ struct TrainingStep::Roll {
   Wishes wishes;
 };
 
-TrainingStep::Roll TrainingStep::call_roll(const Batch& batch, const Counts& counts, const Wishes& wishes) {
+TrainingStep::Roll TrainingStep::call_roll(int64_t pictures, const Counts& counts, const Wishes& wishes) {
   const int size = world_.size();
   Tensor roll = torch::zeros({size + 4}, torch::kDouble);
   double* const r = roll.mutable_data_ptr<double>();
-  r[world_.rank()] = static_cast<double>(batch.size);
+  r[world_.rank()] = static_cast<double>(pictures);
   r[size] = counts.labels, r[size + 1] = counts.others;
   r[size + 2] = wishes.stop, r[size + 3] = wishes.save;
   world_.add_up(roll);
@@ -72,32 +72,32 @@ TrainingStep::Roll TrainingStep::call_roll(const Batch& batch, const Counts& cou
   const int64_t least = world_.alone() || recipe_.sync_norm == "epoch" ? 2 : 1;
   result.fit = true;
   for (int k = 0; k < size; ++k) {
-    const auto pictures = static_cast<int64_t>(r[k]);
-    if (k < world_.rank()) result.before += pictures;
-    result.all += pictures;
-    result.fit = result.fit && pictures >= least;
+    const auto there = static_cast<int64_t>(r[k]);
+    if (k < world_.rank()) result.before += there;
+    result.all += there;
+    result.fit = result.fit && there >= least;
   }
   result.fit = result.fit && result.all > 1;
   return result;
 }
 
 Tensor TrainingStep::forward(const Tensor& images) {
-  const Autocast autocast(autocasts_);
+  const Autocast autocast(autocasts_, device_.type());
   return learning_.network->forward(images).to(torch::kFloat);
 }
 
-StepResult TrainingStep::run(Batch& batch, int64_t number, int64_t shift_step, double rate,
-                             const Wishes& wishes) {
+StepResult TrainingStep::run(const Tensor& images, const Tensor& labels, int64_t number, int64_t shift_step,
+                             double rate, const Wishes& wishes) {
   // What is drawn depends on the step alone: by mixing, and by dropout.
   torch::manual_seed(
       Random{static_cast<uint64_t>(recipe_.seed), 0xD20, static_cast<uint64_t>(number)}.next());
   Mixed mixed;
   Counts counts;
-  if (batch.size > 0) {
-    mixed = mix(images_tensor(batch, size_), labels_tensor(batch), recipe_.mixup, recipe_.cutmix);
+  if (labels.numel() > 0) {
+    mixed = mix(images, labels, recipe_.mixup, recipe_.cutmix);
     counts = counts_of(mixed, class_weights_);
   }
-  const Roll roll = call_roll(batch, counts, wishes);
+  const Roll roll = call_roll(labels.numel(), counts, wishes);
   if (!roll.fit) return {roll.wishes, 0, 0, 0};
   set_dropout_place(roll.before, roll.all);
 
@@ -113,7 +113,7 @@ StepResult TrainingStep::run(Batch& batch, int64_t number, int64_t shift_step, d
   loss.backward();
   buckets_.finish();
   wait();
-  const Tensor results = numbers.cpu();
+  const Tensor results = numbers.cpu();  // waits for a GPU
   StepResult result{roll.wishes, roll.all, results[0].item<double>(),
                     static_cast<int64_t>(results[1].item<double>())};
   if (!std::isfinite(result.loss)) return result;

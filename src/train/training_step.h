@@ -44,26 +44,28 @@ struct StepResult {
 class TrainingStep {
  public:
   // class_weights: [classes], or undefined. The references must outlive it.
-  TrainingStep(const Recipe& recipe, World& world, Learning& learning, torch::Tensor class_weights, int size);
+  TrainingStep(const Recipe& recipe, World& world, Learning& learning, torch::Tensor class_weights);
 
-  // Step `number` of the run, with this process's part of the batch; `shift_step` is the shift learner's, or
+  // Step `number` of the run, with this process's part of the batch, [N,3,S,S] and [N], on the network's
+  // device; `shift_step` is the shift learner's, or
   // below 0. Where the loss is not a number, it is returned, and nothing has changed. Throws Error of the
   // world.
-  StepResult run(Batch& batch, int64_t number, int64_t shift_step, double rate, const Wishes& wishes);
+  StepResult run(const torch::Tensor& images, const torch::Tensor& labels, int64_t number, int64_t shift_step,
+                 double rate, const Wishes& wishes);
 
   // At the end of an epoch: where each process has batch norm statistics of its own, their mean.
   void settle();
 
  private:
   struct Roll;
-  Roll call_roll(const Batch& batch, const struct Counts& counts, const Wishes& wishes);
+  Roll call_roll(int64_t pictures, const struct Counts& counts, const Wishes& wishes);
   torch::Tensor forward(const torch::Tensor& images);
 
   const Recipe& recipe_;
   World& world_;
   Learning& learning_;
   torch::Tensor class_weights_;
-  int size_;
+  torch::Device device_;
   bool autocasts_;
   GradientBuckets buckets_;
 };

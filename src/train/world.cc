@@ -14,7 +14,7 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
-#ifdef USE_C10D_NCCL
+#ifdef FEWSHIFT_NCCL
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 #endif
 
@@ -73,18 +73,18 @@ struct World::Roads {
   Milliseconds timeout;
   c10::intrusive_ptr<c10d::Store> store;
   c10::intrusive_ptr<c10d::Backend> near, far;  // for what is waited for at once, and for what is not
+  c10::intrusive_ptr<c10d::Backend> device;     // for tensors on a GPU
 
-  c10::intrusive_ptr<c10d::Backend> make(const std::string& name, const Launch& launch,
-                                         torch::Device device) const {
-    const c10::intrusive_ptr<c10d::Store> own = c10::make_intrusive<c10d::PrefixStore>(name, store);
-#ifdef USE_C10D_NCCL
-    if (device.is_cuda()) {
-      auto options = c10d::ProcessGroupNCCL::Options::create();
-      options->timeout = timeout;
-      return c10::make_intrusive<c10d::ProcessGroupNCCL>(own, launch.rank, launch.size, options);
-    }
+#ifdef FEWSHIFT_NCCL
+  c10::intrusive_ptr<c10d::Backend> make_nccl(const Launch& launch) const {
+    auto options = c10d::ProcessGroupNCCL::Options::create();
+    options->timeout = timeout;
+    return c10::make_intrusive<c10d::ProcessGroupNCCL>(c10::make_intrusive<c10d::PrefixStore>("nccl", store),
+                                                       launch.rank, launch.size, options);
+  }
 #endif
-    TORCH_CHECK(device.is_cpu(), "this build has no NCCL");
+  c10::intrusive_ptr<c10d::Backend> make(const std::string& name, const Launch& launch) const {
+    const c10::intrusive_ptr<c10d::Store> own = c10::make_intrusive<c10d::PrefixStore>(name, store);
     auto options = c10d::ProcessGroupGloo::Options::create(timeout);
     const char* interface = std::getenv("GLOO_SOCKET_IFNAME");
     options->devices.push_back(
@@ -97,7 +97,7 @@ struct World::Roads {
 
 World::World() = default;
 
-World::World(const Launch& launch, double timeout, torch::Device device)
+World::World(const Launch& launch, double timeout, [[maybe_unused]] torch::Device device)
     : rank_(launch.rank), size_(launch.size), launch_(launch) {
   if (alone()) return;
   roads_ = std::make_unique<Roads>();
@@ -105,8 +105,12 @@ World::World(const Launch& launch, double timeout, torch::Device device)
   const std::string place = launch.address + ":" + std::to_string(launch.port);
   try {
     roads_->store = meet(launch, roads_->timeout);
-    roads_->near = roads_->make("near", launch, device);
-    roads_->far = roads_->make("far", launch, device);
+    roads_->near = roads_->make("near", launch);
+    roads_->far = roads_->make("far", launch);
+    roads_->device = roads_->far;  // a gloo of a LibTorch with CUDA takes such tensors too
+#ifdef FEWSHIFT_NCCL
+    if (device.is_cuda()) roads_->device = roads_->make_nccl(launch);
+#endif
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
@@ -140,7 +144,7 @@ void World::add_up(Tensor& tensor) {
   say([&] {
     if (tensor.is_cpu() && tensor.nbytes() <= kSmall) return add_up_small(tensor);
     std::vector<Tensor> tensors{tensor};
-    roads_->near->allreduce(tensors)->wait();
+    (tensor.is_cpu() ? roads_->near : roads_->device)->allreduce(tensors)->wait();
   });
 }
 
@@ -177,7 +181,7 @@ std::function<void()> World::start_adding_up(Tensor& tensor) {
   c10::intrusive_ptr<c10d::Work> work;
   say([&] {
     std::vector<Tensor> tensors{tensor};
-    work = roads_->far->allreduce(tensors);
+    work = (tensor.is_cpu() ? roads_->far : roads_->device)->allreduce(tensors);
   });
   return [this, work] { say([&] { work->wait(); }); };
 }
