@@ -61,7 +61,9 @@ def main():
             kills = []
             for k in range(chance.choice((1, 1, 2))):
                 time.sleep(chance.uniform(0.5, 0.9 * length) if k == 0 else chance.uniform(2, length / 2))
-                if (found := workers(launcher)) and launcher.poll() is None:
+                while launcher.poll() is None and not (found := workers(launcher)):
+                    time.sleep(0.05)
+                if launcher.poll() is None:
                     os.kill(chance.choice(found), signal.SIGKILL)
                     lines = disturbed / "metrics.jsonl"
                     kills.append(lines.read_text().count("\n") + 1 if lines.exists() else 1)

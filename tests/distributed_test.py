@@ -99,6 +99,28 @@ class Distributed(unittest.TestCase):
             launch = Launch(self.folder, [[WORKER, "60"]] * size, [environment(rank, size, port) for rank in range(size)])
             self.assertEqual(launch.wait(), [0] * size, launch.output())
 
+    def test_who_does_not_come_is_missed(self):
+        port = free_port()
+        began = time.monotonic()
+        launch = Launch(self.folder, [[WORKER, "3"]] * 2, [environment(rank, 4, port) for rank in (0, 3)])
+        self.assertEqual(launch.wait(60), [1, 1])
+        self.assertLess(time.monotonic() - began, 30)
+        self.assertIn("2 of the 4 processes did not come here within --timeout", launch.output())
+        launch = Launch(self.folder, [[WORKER, "3"]], [environment(0, 2, port, "no.such.machine.invalid")])
+        self.assertEqual(launch.wait(60), [1])
+        self.assertEqual(launch.output(), "MASTER_ADDR: there is no machine of the name no.such.machine.invalid\n")
+
+    def test_two_launches_on_a_machine_keep_apart(self):
+        def start(name):
+            plain = {k: v for k, v in os.environ.items()}
+            return Launch(self.folder, [[WORKER, "60"]] * 3, [
+                {**plain, "OMPI_COMM_WORLD_RANK": str(k), "OMPI_COMM_WORLD_SIZE": "3", "OMPI_COMM_WORLD_LOCAL_RANK": str(k),
+                 "OMPI_COMM_WORLD_LOCAL_SIZE": "3", "PMIX_NAMESPACE": name} for k in range(3)])
+
+        launches = [start("1"), start("2")]
+        for launch in launches:
+            self.assertEqual(launch.wait(), [0] * 3, launch.output())
+
     def curve(self, size, name, *fields):
         launch = self.workers(f"{name}{size}", size, *fields)
         self.assertEqual(launch.wait(), [0] * size, launch.output())

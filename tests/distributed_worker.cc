@@ -64,8 +64,13 @@ int main(int argc, char** argv) {
   const auto launch = launch_from([](const char* name) { return std::getenv(name); });
   std::signal(SIGTERM, [](int) { g_stop = true; });
   if (argc == 2) {
-    World world(*launch, std::atof(argv[1]));
-    return right(world) ? 0 : 1;
+    try {
+      World world(*launch, std::atof(argv[1]));
+      return right(world) ? 0 : 1;
+    } catch (const Error& error) {
+      std::fprintf(stderr, "%s\n", error.what());
+      return 1;
+    }
   }
   Recipe recipe;
   Writer writer(argv[2]);

@@ -137,6 +137,10 @@ torch::Device device_of(const Options& o, const std::optional<Launch>& launch) {
   return {torch::kCUDA, static_cast<c10::DeviceIndex>(own)};
 }
 
+void hear_signals() {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, on_signal);
+}
+
 TrainResult train_with(World& world, const Options& o, const std::optional<Launch>& launch,
                        TrainObserver& observer, Recipe& recipe) {
   const bool resume = resumes(o, launch);
@@ -176,6 +180,7 @@ int report(const Options& o, const std::optional<Launch>& launch, World& world) 
 // One of several processes. When one fails, all end, and one of them says why.
 int run_launched(const Options& o, const Launch& launch) {
   World world(launch, o.timeout, device_of(o, launch));
+  hear_signals();
   try {
     return report(o, launch, world);
   } catch (const std::exception&) {
@@ -191,12 +196,10 @@ int run_launched(const Options& o, const Launch& launch) {
 int run(const Options& o) {
   const std::optional<Launch> launch = launch_from([](const char* name) { return std::getenv(name); });
   g_launched = launch && launch->size > 1;
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
-  std::signal(SIGHUP, on_signal);
   use_huge_pages();
   if (g_launched) return run_launched(o, *launch);
   World alone;
+  hear_signals();
   return report(o, launch, alone);
 }
 }  // namespace

@@ -17,7 +17,10 @@ enum class ErrorCode {
 
 // A message as one line of at most 2,000 bytes: names in it may come from strangers' files.
 inline std::string one_line(std::string text) {
-  if (text.size() > 2000) text = text.substr(0, 2000) + "...";
+  if (text.size() > 2000) {
+    text.resize(2000);
+    text += "...";
+  }
   for (char& c : text) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
   }

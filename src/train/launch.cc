@@ -16,20 +16,21 @@ class Variables {
  public:
   explicit Variables(const Environment& environment) : environment_(environment) {}
 
-  bool has(const char* name) const { return text(name) != nullptr; }
+  bool has(const char* name) const { return value(name) != nullptr; }
+  std::string text(const char* name) const { return has(name) ? value(name) : ""; }
   std::string get(const char* name) const {
-    const char* value = text(name);
-    if (!value) throw Error(ErrorCode::kInvalidArgument, name, "is not set, but the launcher's others are");
-    return value;
+    if (!has(name))
+      throw Error(ErrorCode::kInvalidArgument, name, "is not set, but the launcher's others are");
+    return value(name);
   }
   int number(const char* name, int low, int high) const {
-    const std::string value = get(name);
+    const std::string digits = get(name);
     int result = 0;
-    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), result);
-    if (error != std::errc() || end != value.data() + value.size() || result < low || result > high)
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), result);
+    if (error != std::errc() || end != digits.data() + digits.size() || result < low || result > high)
       throw Error(ErrorCode::kInvalidArgument, name,
                   "must be a number from " + std::to_string(low) + " to " + std::to_string(high) +
-                      ", but is \"" + value + "\"");
+                      ", but is \"" + digits + "\"");
     return result;
   }
   int number(const char* name, int low, int high, int otherwise) const {
@@ -37,9 +38,9 @@ class Variables {
   }
 
  private:
-  const char* text(const char* name) const {
-    const char* value = environment_(name);
-    return value && *value ? value : nullptr;
+  const char* value(const char* name) const {
+    const char* found = environment_(name);
+    return found && *found ? found : nullptr;
   }
   const Environment& environment_;
 };
@@ -57,9 +58,25 @@ Launch launch_by(const Variables& v, const char* launcher, const char* rank, con
   return launch;
 }
 
-// Slurm's "4(x2),3" or "4": tasks on each machine.
-int tasks_here(const std::string& text) {
-  return std::atoi(text.c_str());
+// Of Slurm's list of tasks on each machine, "4(x2),3", that of machine `node` from 0; 1 where it says
+// nothing.
+int tasks_on(const std::string& list, int node) {
+  for (size_t at = 0; at < list.size();) {
+    const size_t end = std::min(list.find(',', at), list.size());
+    const std::string part = list.substr(at, end - at);
+    const size_t times = part.find("(x");
+    node -= times == std::string::npos ? 1 : std::max(1, std::atoi(part.c_str() + times + 2));
+    if (node < 0) return std::atoi(part.c_str());
+    at = end + 1;
+  }
+  return 1;
+}
+
+// Other launches are to meet elsewhere. Below what systems give out by themselves.
+int port_of(const std::string& name) {
+  uint64_t hash = 1469598103934665603u;  // FNV-1a
+  for (const char c : name) hash = (hash ^ static_cast<uint8_t>(c)) * 1099511628211u;
+  return 20000 + static_cast<int>(hash % 10000);
 }
 
 }  // namespace
@@ -83,6 +100,7 @@ std::optional<Launch> launch_from(const Environment& environment) {
     launch.port = v.number("MASTER_PORT", 1, 65535);
     const char* agent = environment("TORCHELASTIC_USE_AGENT_STORE");
     launch.agent_store = agent && std::strcmp(agent, "True") == 0;
+    launch.name = v.text("TORCHELASTIC_RUN_ID");
     launch.restarts = v.number("TORCHELASTIC_RESTART_COUNT", 0, kMostRestarts, 0);
   } else if (v.has("OMPI_COMM_WORLD_RANK")) {
     launch = launch_by(v, "Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
@@ -91,14 +109,19 @@ std::optional<Launch> launch_from(const Environment& environment) {
       launch.address = v.get("MASTER_ADDR");
     else
       launch.address = "127.0.0.1";
-    launch.port = v.number("MASTER_PORT", 1, 65535, launch.port);
+    launch.name = v.text("PMIX_NAMESPACE");
+    launch.port = v.number("MASTER_PORT", 1, 65535, port_of(launch.name));
   } else if (v.has("SLURM_STEP_NUM_TASKS") && v.has("SLURM_PROCID")) {
     launch = launch_by(v, "Slurm", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "");
     if (v.has("SLURM_STEP_TASKS_PER_NODE"))
-      launch.local_size = std::clamp(tasks_here(v.get("SLURM_STEP_TASKS_PER_NODE")), 1, launch.size);
-    launch.address = v.has("MASTER_ADDR") ? v.get("MASTER_ADDR") : first_host(v.get("SLURM_STEP_NODELIST"));
-    const int job = v.number("SLURM_JOB_ID", 0, INT_MAX, 0);
-    launch.port = v.number("MASTER_PORT", 1, 65535, 15000 + job % 15000);
+      launch.local_size = std::clamp(
+          tasks_on(v.get("SLURM_STEP_TASKS_PER_NODE"), v.number("SLURM_NODEID", 0, kMostProcesses, 0)), 1,
+          launch.size);
+    launch.address = v.has("MASTER_ADDR")              ? v.get("MASTER_ADDR")
+                     : launch.local_size < launch.size ? first_host(v.get("SLURM_STEP_NODELIST"))
+                                                       : "127.0.0.1";
+    launch.name = v.text("SLURM_JOB_ID") + "." + v.text("SLURM_STEP_ID");
+    launch.port = v.number("MASTER_PORT", 1, 65535, port_of(launch.name));
     launch.restarts = v.number("SLURM_RESTART_COUNT", 0, kMostRestarts, 0);
   }
   if (launch.size == 1 && launch.restarts == 0) return std::nullopt;

@@ -14,6 +14,7 @@ struct Launch {
   int local_rank = 0, local_size = 1;
   std::string address;  // of the machine of rank 0, where they meet
   int port = 29500;
+  std::string name;  // of this launch among others that may meet at the same place
   // torchrun's agent keeps the meeting place itself; after it restarted the processes for the n-th time, this
   // is n.
   bool agent_store = false;
@@ -26,7 +27,7 @@ using Environment = std::function<const char*(const char*)>;
 // In this order: RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT (torch.distributed's env://, as torchrun sets
 // them; LOCAL_RANK and LOCAL_WORLD_SIZE where given); Open MPI's OMPI_COMM_WORLD_*; Slurm's, within an srun.
 // For the latter two MASTER_ADDR is, unless given, this machine where all are on it, or the first of Slurm's
-// step; MASTER_PORT is 29500, or under Slurm depends on the job. Nothing, where none of them launched more
+// step; MASTER_PORT depends on the launch, that no two meet. Nothing, where none of them launched more
 // than one process. Throws Error (kInvalidArgument) naming the variable that is missing or out of range.
 std::optional<Launch> launch_from(const Environment& environment);
 

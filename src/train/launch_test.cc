@@ -73,7 +73,10 @@ TEST(Launch, IsOpenMpis) {
   ASSERT_TRUE(here);
   EXPECT_EQ(here->launcher, "Open MPI");
   EXPECT_EQ(here->address, "127.0.0.1");
-  EXPECT_EQ(here->port, 29500);
+  variables["PMIX_NAMESPACE"] = "17";
+  EXPECT_NE(launch(variables)->port, here->port);  // two launches on a machine do not meet
+  EXPECT_EQ(launch(variables)->port, launch(variables)->port);
+  EXPECT_EQ(launch(variables)->name, "17");
   variables["OMPI_COMM_WORLD_LOCAL_SIZE"] = "1";  // on two machines the address must be given
   EXPECT_NE(refusal(variables).find("MASTER_ADDR"), std::string::npos);
   variables["MASTER_ADDR"] = "other";
@@ -84,9 +87,11 @@ TEST(Launch, IsSlurms) {
   const auto l = launch({{"SLURM_PROCID", "3"},
                          {"SLURM_STEP_NUM_TASKS", "6"},
                          {"SLURM_LOCALID", "1"},
-                         {"SLURM_STEP_TASKS_PER_NODE", "2(x3)"},
+                         {"SLURM_STEP_TASKS_PER_NODE", "2(x2),1(x2)"},
+                         {"SLURM_NODEID", "1"},
+                         {"SLURM_STEP_ID", "0"},
                          {"SLURM_STEP_NODELIST", "gpu[07-09]"},
-                         {"SLURM_JOB_ID", "4711"},
+                         {"SLURM_JOB_ID", "3000000000"},
                          {"SLURM_RESTART_COUNT", "1"}});
   ASSERT_TRUE(l);
   EXPECT_EQ(l->rank, 3);
@@ -94,7 +99,9 @@ TEST(Launch, IsSlurms) {
   EXPECT_EQ(l->local_rank, 1);
   EXPECT_EQ(l->local_size, 2);
   EXPECT_EQ(l->address, "gpu07");
-  EXPECT_EQ(l->port, 19711);
+  EXPECT_EQ(l->name, "3000000000.0");
+  EXPECT_GE(l->port, 20000);
+  EXPECT_LT(l->port, 30000);
   EXPECT_EQ(l->restarts, 1);
 }
 

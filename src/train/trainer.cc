@@ -20,9 +20,9 @@
 #include "nn/displacements.h"
 #include "ops/batch_norm_sums.h"
 #include "train/checkpoint.h"
-#include "train/device_pictures.h"
 #include "train/epoch_record.h"
 #include "train/evaluate.h"
+#include "train/feed.h"
 #include "train/network_start.h"
 #include "train/run_files.h"
 #include "train/run_progress.h"
@@ -57,10 +57,8 @@ class Trainer {
         preprocess_(default_preprocess(size_)),
         data_(open_training_data(recipe, preprocess_, world)),
         fingerprint_(data_fingerprint(data_)),
-        loader_options_(loader_options(recipe, preprocess_, world)),
-        on_device_(put_on_device()),
-        loader_(data_.train, loader_options_),
-        batches_(static_cast<int64_t>(loader_.batches())),
+        feed_(data_.train, loader_options(recipe, preprocess_, world), device),
+        batches_(feed_.batches()),
         frozen_steps_(recipe.freeze_body * batches_),
         learning_(start(resumed), recipe_, recipe.epochs * batches_ - frozen_steps_, world_),
         step_(recipe_, world_, learning_, class_weights(recipe, data_)) {
@@ -108,15 +106,6 @@ class Trainer {
     return network;
   }
 
-  // A small set lies where it is used; the loader then gives numbers alone.
-  std::unique_ptr<DevicePictures> put_on_device() {
-    constexpr int64_t kMost = int64_t{4} << 30;
-    if (device_.is_cpu() || !DevicePictures::fits(*data_.train, loader_options_, kMost)) return nullptr;
-    auto pictures = std::make_unique<DevicePictures>(*data_.train, loader_options_, device_);
-    loader_options_.images = false;
-    return pictures;
-  }
-
   void describe() {
     say(describe_data(recipe_.data, data_));
     if (!world_.alone())
@@ -130,7 +119,7 @@ class Trainer {
           "itself");
     set_bf16_products(recipe_.precision == "bf16");
     if (!device_.is_cpu()) {
-      say("on " + device_.str() + (on_device_ ? ", and the pictures too" : ""));
+      say("on " + device_.str() + (feed_.on_device() ? ", and the pictures too" : ""));
       return;
     }
     const bool autocasts = recipe_.precision == "bf16" && !network()->fuses();
@@ -151,25 +140,23 @@ class Trainer {
 
   bool run_epoch() {  // false: interrupted, and saved
     freeze_body(recipe_, progress_.epoch < recipe_.freeze_body, network());
-    loader_.start(static_cast<uint64_t>(progress_.epoch), static_cast<size_t>(progress_.batch));
+    feed_.start(progress_.epoch, progress_.batch);
     const auto began = Clock::now();
     const int64_t seen_before = progress_.seen;
-    Batch batch;
-    waited_ = 0;
-    while (next(batch)) {
-      progress_.batch = batch.number;
-      progress_.step = progress_.epoch * batches_ + batch.number;
+    Fed fed;
+    while (feed_.next(fed)) {
+      progress_.batch = fed.batch.number;
+      progress_.step = progress_.epoch * batches_ + fed.batch.number;
       const bool due = world_.leads() && seconds_since(last_save_) > kSaveEverySeconds;
-      const auto [images, labels] = on_the_device(batch);
-      const StepResult result =
-          step_.run(images, labels, progress_.step, progress_.step - frozen_steps_, rate(), {stop_, due});
+      const StepResult result = step_.run(fed.images, fed.labels, progress_.step,
+                                          progress_.step - frozen_steps_, rate(), {stop_, due});
       if (!std::isfinite(result.loss)) fail_numeric(result.loss);
       progress_.loss_sum += result.loss * static_cast<double>(result.pictures);
       progress_.right += result.right;
       progress_.seen += result.pictures;
       ++progress_.batch;
       ++progress_.step;
-      if (progress_.seen > 0) report_step(began, seen_before, batch);
+      if (progress_.seen > 0) report_step(began, seen_before, fed.batch);
       if (result.wishes.stop) {
         save_state();
         say("interrupted in epoch " + std::to_string(progress_.epoch + 1) + ", saved; --resume continues");
@@ -179,23 +166,6 @@ class Trainer {
     }
     end_epoch(began, seen_before);
     return true;
-  }
-
-  std::pair<torch::Tensor, torch::Tensor> on_the_device(Batch& batch) {
-    if (!on_device_) return {images_tensor(batch, size_).to(device_), labels_tensor(batch).to(device_)};
-    batch.indices = on_device_->usable(batch.indices);
-    batch.labels.clear();
-    for (const size_t k : batch.indices) batch.labels.push_back(data_.train->label(k));
-    batch.size = static_cast<int64_t>(batch.indices.size());
-    return {on_device_->batch(batch.indices, static_cast<uint64_t>(progress_.epoch)),
-            labels_tensor(batch).to(device_)};
-  }
-
-  bool next(Batch& batch) {
-    const auto began = Clock::now();
-    const bool more = loader_.next(batch);
-    waited_ += seconds_since(began);
-    return more;
   }
 
   [[noreturn]] void fail_numeric(double value) {
@@ -281,7 +251,7 @@ class Trainer {
     report.learning_rate = rate();
     report.shift_sparsity = sparsity();
     if (data_.val) validate(report);
-    note_broken(on_device_ ? on_device_->broken() : loader_.broken());
+    note_broken(feed_.broken());
     report.broken_images = static_cast<int64_t>(progress_.broken.size());
     // Before the last pruning every epoch is the best so far: what comes before it has not the sparsity asked
     // for.
@@ -291,7 +261,7 @@ class Trainer {
     const bool waiting = report.best || progress_.epoch < recipe_.freeze_body;
     progress_.since_best = waiting ? 0 : progress_.since_best + 1;
     progress_.stopped = recipe_.patience > 0 && progress_.since_best >= recipe_.patience;
-    report.stopped = progress_.stopped, report.waited = waited_;
+    report.stopped = progress_.stopped, report.waited = feed_.waited();
     progress_.best_settled = learning_.learner.settled();
     ++progress_.epoch;
     progress_.batch = 0;
@@ -356,9 +326,7 @@ class Trainer {
   Preprocess preprocess_;
   Data data_;
   const std::string fingerprint_;
-  LoaderOptions loader_options_;
-  std::unique_ptr<DevicePictures> on_device_;
-  Loader loader_;
+  Feed feed_;
   int64_t batches_, frozen_steps_;
   std::string first_words_;
   Learning learning_;
@@ -366,7 +334,6 @@ class Trainer {
   RunProgress progress_;
   std::optional<double> temperature_;  // of the last look at val
   double shown_sparsity_ = -1;
-  double waited_ = 0;  // for pictures, in this epoch, s
   Clock::time_point last_save_;
 };
 

@@ -2,6 +2,9 @@
 #include "train/world.h"
 
 #include <arpa/inet.h>
+#include <c10/util/Logging.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -51,14 +54,53 @@ std::string address_towards(const std::string& host, int port) {
   return address;
 }
 
+// The first address of this machine that others may reach: some machines call their own name 127.0.1.1.
+std::string outer_address() {
+  ifaddrs* all = nullptr;
+  if (::getifaddrs(&all) != 0) return {};
+  std::string address;
+  for (ifaddrs* a = all; a && address.empty(); a = a->ifa_next) {
+    char text[NI_MAXHOST];
+    if (a->ifa_addr && a->ifa_addr->sa_family == AF_INET && (a->ifa_flags & IFF_UP) &&
+        !(a->ifa_flags & IFF_LOOPBACK) &&
+        ::getnameinfo(a->ifa_addr, sizeof(sockaddr_in), text, sizeof text, nullptr, 0, NI_NUMERICHOST) == 0)
+      address = text;
+  }
+  ::freeifaddrs(all);
+  return address;
+}
+
+// Where the others reach this process.
+std::string own_address(const Launch& launch) {
+  const std::string near = address_towards(launch.address, launch.port);
+  if (launch.local_size == launch.size || !(near.starts_with("127.") || near == "::1")) return near;
+  const std::string outer = outer_address();
+  return outer.empty() ? near : outer;
+}
+
 c10::intrusive_ptr<c10d::Store> meet(const Launch& launch, Milliseconds timeout) {
   c10d::TCPStoreOptions options;
   options.port = static_cast<uint16_t>(launch.port);
   options.isServer = launch.rank == 0 && !launch.agent_store;
   options.waitWorkers = false;
   options.timeout = timeout;
-  c10::intrusive_ptr<c10d::Store> store = c10::make_intrusive<c10d::TCPStore>(launch.address, options);
-  return c10::make_intrusive<c10d::PrefixStore>("fewshift/" + std::to_string(launch.restarts), store);
+  const c10::intrusive_ptr<c10d::Store> plain = c10::make_intrusive<c10d::TCPStore>(launch.address, options);
+  const c10::intrusive_ptr<c10d::Store> store = c10::make_intrusive<c10d::PrefixStore>(
+      "fewshift/" + launch.name + "/" + std::to_string(launch.restarts), plain);
+  // All are there before any connects to another, for which gloo has more patience.
+  std::vector<std::string> all;
+  for (int rank = 0; rank < launch.size; ++rank) all.push_back("here/" + std::to_string(rank));
+  store->set(all[launch.rank], std::vector<uint8_t>{1});
+  try {
+    store->wait(all, timeout);
+  } catch (const std::exception&) {
+    int missing = 0;
+    for (const std::string& key : all) missing += !store->check({key});
+    throw Error(ErrorCode::kIo, launch.address + ":" + std::to_string(launch.port),
+                std::to_string(missing) + " of the " + std::to_string(launch.size) +
+                    " processes did not come here within --timeout: have all been started?");
+  }
+  return store;
 }
 
 constexpr size_t kSmall = 1 << 16;  // bytes: below, a sum takes as long as its rounds do
@@ -89,8 +131,7 @@ struct World::Roads {
     const char* interface = std::getenv("GLOO_SOCKET_IFNAME");
     options->devices.push_back(
         interface && *interface ? c10d::ProcessGroupGloo::createDeviceForInterface(interface)
-                                : c10d::ProcessGroupGloo::createDeviceForHostname(
-                                      address_towards(launch.address, launch.port)));
+                                : c10d::ProcessGroupGloo::createDeviceForHostname(own_address(launch)));
     return c10::make_intrusive<c10d::ProcessGroupGloo>(own, launch.rank, launch.size, options);
   }
 };
@@ -103,7 +144,10 @@ World::World(const Launch& launch, double timeout, [[maybe_unused]] torch::Devic
   roads_ = std::make_unique<Roads>();
   roads_->timeout = Milliseconds(static_cast<int64_t>(timeout * 1000));
   const std::string place = launch.address + ":" + std::to_string(launch.port);
+  setenv("TORCH_CPP_LOG_LEVEL", "FATAL", 0);  // what fails is told in one line, ours
+  c10::initLogging();
   try {
+    address_towards(launch.address, launch.port);  // a name that is none is told at once
     roads_->store = meet(launch, roads_->timeout);
     roads_->near = roads_->make("near", launch);
     roads_->far = roads_->make("far", launch);
