@@ -52,8 +52,8 @@ target_link_options(libtorch INTERFACE "-Wl,--no-as-needed" "-Wl,--allow-shlib-u
 
 # LibTorch brings the header of its gloo process group, but not gloo's headers that this one includes. Of their types it
 # uses names alone, and a base class of one that we do not: declarations do.
-add_library(libtorch_gloo INTERFACE)
-target_compile_definitions(libtorch_gloo INTERFACE USE_C10D_GLOO)
+add_library(libtorch_c10d INTERFACE)
+target_compile_definitions(libtorch_c10d INTERFACE USE_C10D_GLOO)
 if(NOT EXISTS "${root}/include/gloo/context.h")
   set(gloo "${CMAKE_BINARY_DIR}/gloo_declarations")
   foreach(header algorithm.h common/error.h transport/device.h config.h)
@@ -80,5 +80,21 @@ struct Store {
 };
 }
 ")
-  target_include_directories(libtorch_gloo SYSTEM INTERFACE "${gloo}")
+  target_include_directories(libtorch_c10d SYSTEM INTERFACE "${gloo}")
+endif()
+
+# NCCL, for several GPUs: LibTorch has it where it has CUDA; its header is of the package nvidia-nccl, or the system's.
+if(FEWSHIFT_CUDA)
+  enable_language(CUDA)
+  if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know it of nvcc
+    set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+    set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+  endif()
+  find_path(NCCL_INCLUDE nccl.h PATHS "${root}/../nvidia/nccl/include")
+  if(NCCL_INCLUDE)
+    target_include_directories(libtorch_c10d SYSTEM INTERFACE "${NCCL_INCLUDE}" ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+    target_compile_definitions(libtorch_c10d INTERFACE USE_C10D_NCCL FEWSHIFT_NCCL)
+  else()
+    message(STATUS "nccl.h was not found: several GPUs speak by gloo")
+  endif()
 endif()

@@ -14,6 +14,7 @@
 #include "image/centre_crop.h"
 #include "nn/displacements.h"
 #include "train/checkpoint.h"
+#include "train/run_files.h"
 #include "train/trainer.h"
 #include "train/training_data.h"
 

@@ -18,6 +18,7 @@
 #include "core/memory.h"
 #include "train/launch.h"
 #include "train/recipe.h"
+#include "train/run_files.h"
 #include "train/trainer.h"
 
 namespace fewshift::cli {

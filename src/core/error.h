@@ -16,15 +16,13 @@ enum class ErrorCode {
 };
 
 // A message as one line of at most 2,000 bytes: names in it may come from strangers' files.
-inline std::string one_line(std::string text) {
-  if (text.size() > 2000) {
-    text.resize(2000);
-    text += "...";
+inline std::string one_line(const std::string& text) {
+  std::string line;
+  for (const char c : text) {
+    if (line.size() == 2000) return line.append("...");
+    line.push_back(static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c);
   }
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  return text;
+  return line;
 }
 
 // `where` names the file, field or option; `message` says what is wrong with it and what to do.

@@ -182,6 +182,43 @@ TEST(Loader, PartsAreTheWholeInTurn) {
   }
 }
 
+// As large as ImageNet, and resumed in the middle of an epoch by another number of processes.
+TEST(Loader, AnEpochOfAMillionIsResumedWithEachPictureOnce) {
+  class Million : public Pictures {
+   public:
+    explicit Million(bool shards) : Pictures(1'281'167), shards_(shards) {}
+    std::vector<std::pair<size_t, size_t>> runs() const override {
+      std::vector<std::pair<size_t, size_t>> runs;
+      for (size_t k = 0; shards_ && k < size(); k += 10'000)
+        runs.emplace_back(k, std::min(size(), k + 10'000));
+      return runs;
+    }
+
+   private:
+    bool shards_;
+  };
+  for (const bool shards : {false, true}) {
+    const auto pictures = std::make_shared<Million>(shards);
+    LoaderOptions options = options_of(1024, 2);
+    options.even = true, options.images = false;
+    std::vector<uint8_t> seen(pictures->size());
+    Batch batch;
+    const auto see = [&](int parts, size_t first, size_t end) {
+      for (options.part = 0, options.parts = parts; options.part < parts; ++options.part) {
+        Loader loader(pictures, options);
+        loader.start(7, first);
+        while (loader.next(batch)) {
+          for (const size_t k : batch.indices) ++seen[k];
+          if (static_cast<size_t>(batch.number) + 1 == end) break;
+        }
+      }
+    };
+    see(4, 0, 700);
+    see(3, 700, SIZE_MAX);
+    EXPECT_EQ(std::count(seen.begin(), seen.end(), 1), 1'281'167);
+  }
+}
+
 TEST(Loader, BrokenPicturesAreLeftOutCountedAndNamed) {
   Loader loader(std::make_shared<Pictures>(12, std::set<size_t>{1, 4, 5, 6, 7}), options_of(4, 2, false));
   const auto batches = epoch_of(loader, 0);

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "train/recipe.h"
+
 namespace fewshift {
 
 class RunFiles {
@@ -30,5 +32,8 @@ class RunFiles {
  private:
   std::filesystem::path folder_;
 };
+
+// The recipe of an existing run. Throws Error, naming `where`, if there is none.
+Recipe read_run_recipe(const std::filesystem::path& run, const std::string& where);
 
 }  // namespace fewshift

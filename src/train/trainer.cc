@@ -151,6 +151,7 @@ class Trainer {
       const StepResult result = step_.run(fed.images, fed.labels, progress_.step,
                                           progress_.step - frozen_steps_, rate(), {stop_, due});
       if (!std::isfinite(result.loss)) fail_numeric(result.loss);
+      if (!world_.alone()) describe_traffic();
       progress_.loss_sum += result.loss * static_cast<double>(result.pictures);
       progress_.right += result.right;
       progress_.seen += result.pictures;
@@ -166,6 +167,16 @@ class Trainer {
     }
     end_epoch(began, seen_before);
     return true;
+  }
+
+  void describe_traffic() {  // of the second step, the first that is like all others
+    const World::Traffic &near = world_.waited_for(), &far = world_.meanwhile();
+    if (++steps_here_ == 2)
+      say("a step adds up " + std::to_string((far.bytes - far_before_.bytes) / 1024) +
+          " KiB of gradients in " + std::to_string(far.sums - far_before_.sums - 1) + " buckets, and " +
+          std::to_string((near.bytes - near_before_.bytes) / 1024) + " KiB of other sums in " +
+          std::to_string(near.sums - near_before_.sums));
+    near_before_ = near, far_before_ = far;
   }
 
   [[noreturn]] void fail_numeric(double value) {
@@ -332,22 +343,14 @@ class Trainer {
   Learning learning_;
   TrainingStep step_;
   RunProgress progress_;
-  std::optional<double> temperature_;  // of the last look at val
+  int64_t steps_here_ = 0;
+  World::Traffic near_before_, far_before_;  // as they were after the step before
+  std::optional<double> temperature_;        // of the last look at val
   double shown_sparsity_ = -1;
   Clock::time_point last_save_;
 };
 
 }  // namespace
-
-Recipe read_run_recipe(const std::filesystem::path& run, const std::string& where) {
-  const RunFiles files(run);
-  if (!std::filesystem::exists(files.config())) {
-    throw Error(ErrorCode::kNotFound, where, "there is no run: it has no config.toml");
-  }
-  Recipe recipe;
-  read_recipe(files.config(), recipe);
-  return recipe;
-}
 
 TrainResult train(const Recipe& given, const std::filesystem::path& run, bool resume, TrainObserver& observer,
                   const std::atomic<bool>& stop, World& world, torch::Device device) {

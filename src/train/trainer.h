@@ -62,7 +62,4 @@ TrainResult train(const Recipe& recipe, const std::filesystem::path& run, bool r
                   TrainObserver& observer, const std::atomic<bool>& stop, World& world,
                   torch::Device device = torch::kCPU);
 
-// The recipe of an existing run. Throws Error, naming `where`, if there is none.
-Recipe read_run_recipe(const std::filesystem::path& run, const std::string& where);
-
 }  // namespace fewshift

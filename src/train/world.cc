@@ -185,6 +185,7 @@ void World::say(F f) {
 }
 
 void World::add_up(Tensor& tensor) {
+  ++near_.sums, near_.bytes += static_cast<int64_t>(tensor.nbytes());
   say([&] {
     if (tensor.is_cpu() && tensor.nbytes() <= kSmall) return add_up_small(tensor);
     std::vector<Tensor> tensors{tensor};
@@ -223,6 +224,7 @@ void World::add_up_small(Tensor& tensor) {
 
 std::function<void()> World::start_adding_up(Tensor& tensor) {
   c10::intrusive_ptr<c10d::Work> work;
+  ++far_.sums, far_.bytes += static_cast<int64_t>(tensor.nbytes());
   say([&] {
     std::vector<Tensor> tensors{tensor};
     work = (tensor.is_cpu() ? roads_->far : roads_->device)->allreduce(tensors);

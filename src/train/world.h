@@ -47,6 +47,13 @@ class World {
   bool speaks_of_failure();
   bool lost() const { return lost_; }
 
+  // Of all calls so far: how many, and the bytes of the tensors that were added up.
+  struct Traffic {
+    int64_t sums = 0, bytes = 0;
+  };
+  const Traffic& waited_for() const { return near_; }  // add_up
+  const Traffic& meanwhile() const { return far_; }    // start_adding_up
+
  private:
   struct Roads;
   template <class F>
@@ -57,6 +64,7 @@ class World {
   int rank_ = 0, size_ = 1;
   Launch launch_;
   bool lost_ = false;
+  Traffic near_, far_;
   std::unique_ptr<Roads> roads_;
 };
 
