@@ -68,7 +68,7 @@ class Distributed(unittest.TestCase):
                 pictures = sorted(os.listdir(f"{SAMPLE}/train/{name}"))
                 for k in range(number):
                     source = pictures[(k if part == "train" else -1 - k) % len(pictures)]
-                    os.link(f"{SAMPLE}/train/{name}/{source}", self.data / part / name / f"{k:03}.jpg")
+                    shutil.copy(f"{SAMPLE}/train/{name}/{source}", self.data / part / name / f"{k:03}.jpg")
 
     def workers(self, run, size, *fields, resume=False, timeout=45, prefix=lambda rank: []):
         port = free_port()
