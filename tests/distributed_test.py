@@ -106,6 +106,11 @@ class Distributed(unittest.TestCase):
         self.assertEqual(launch.wait(60), [1, 1])
         self.assertLess(time.monotonic() - began, 30)
         self.assertIn("2 of the 4 processes did not come here within --timeout", launch.output())
+        began = time.monotonic()
+        launch = Launch(self.folder, [[WORKER, "4"]], [environment(1, 2, free_port())])
+        self.assertEqual(launch.wait(60), [1])
+        self.assertLess(time.monotonic() - began, 12)
+        self.assertIn("process 0 is not there", launch.output())
         launch = Launch(self.folder, [[WORKER, "3"]], [environment(0, 2, port, "no.such.machine.invalid")])
         self.assertEqual(launch.wait(60), [1])
         self.assertEqual(launch.output(), "MASTER_ADDR: there is no machine of the name no.such.machine.invalid\n")
@@ -234,6 +239,26 @@ class Distributed(unittest.TestCase):
         self.assertIn("resumed at epoch", launch.output())
         weights = [(folder / "last.safetensors").read_bytes() for folder in (out, self.folder / "whole")]
         self.assertEqual(*weights)
+
+    def test_a_restart_goes_on_with_its_own_run_alone(self):
+        def train(*options, **variables):
+            return subprocess.run([FEWSHIFT, "train", "--model", "shiftresnet20_e3", "--data", str(self.data), "--size", "32",
+                                   "--batch", "24", "--out", str(self.folder / "run"), *options],
+                                  env={**os.environ, **variables}, capture_output=True, text=True)
+
+        again = dict(RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT="29500", TORCHELASTIC_RESTART_COUNT="1")
+        self.assertEqual(train("--epochs", "1").returncode, 0)
+        other = train("--epochs", "2", **again)
+        self.assertEqual(other.returncode, 1)
+        self.assertIn("holds a run already", other.stderr)
+        same = train("--epochs", "1", **again)
+        self.assertEqual(same.returncode, 0, same.stderr)
+        self.assertIn("this run has finished already", same.stderr)
+
+    def test_wrong_usage_is_told_once(self):
+        launch = Launch(self.folder, [[FEWSHIFT, "train", "--out", "x", "--no-such-option"]] * 3, [environment(k, 3, 29500) for k in range(3)])
+        self.assertEqual(launch.wait(60), [2] * 3)
+        self.assertEqual(launch.output().count("--no-such-option"), 1, launch.output())
 
     def test_two_hosts_train_together_until_the_link_is_cut(self):
         def ip(*words):

@@ -3,10 +3,12 @@
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 #include <map>
 #include <new>
+#include <sstream>
 
 #include "cli/commands.h"
 #include "cli/program.h"
@@ -15,6 +17,8 @@
 
 #ifdef FEWSHIFT_TRAIN
 #include <c10/util/Exception.h>
+
+#include "train/launch.h"
 #endif
 
 namespace fewshift::cli {
@@ -74,6 +78,18 @@ const char* const kFooter =
 
 std::string g_name = "fewshift";
 
+// Whether no other process of a launch says what is wrong with the command line.
+bool speaks() {
+#ifdef FEWSHIFT_TRAIN
+  try {
+    const auto launch = launch_from([](const char* name) { return std::getenv(name); });
+    return !launch || launch->rank == 0;
+  } catch (const Error&) {
+  }
+#endif
+  return true;
+}
+
 int fail(const std::string& message) {
   std::cerr << "fewshift: " << message.substr(0, message.find('\n')) << '\n';
   return kFailed;
@@ -124,7 +140,9 @@ int program(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kDone : kUsage;
+    std::ostringstream unheard;  // several processes were all told the same
+    if (speaks()) return app.exit(error) == 0 ? kDone : kUsage;
+    return app.exit(error, unheard, unheard) == 0 ? kDone : kUsage;
   }
   return tell(actions.at(app.get_subcommands().front()));
 }

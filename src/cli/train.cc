@@ -113,9 +113,13 @@ Recipe resumed(const Options& o) {
   return recipe;
 }
 
-// Whether to go on with the run in o.out; a launcher that starts the processes anew says the same as before.
-bool resumes(const Options& o, const std::optional<Launch>& launch) {
-  return o.resume || (launch && launch->restarts > 0 && std::filesystem::exists(o.out + "/config.toml"));
+// Whether this is the same command again, started anew by the launcher, and the run that it had begun is
+// there.
+bool goes_on(const Options& o, const std::optional<Launch>& launch, const Recipe& asked) {
+  if (!launch || launch->restarts == 0 || !std::filesystem::exists(o.out + "/config.toml")) return false;
+  Recipe begun = read_run_recipe(o.out, "--out " + o.out), same = resolved(asked);
+  begun.threads = same.threads = 0;  // another machine may have other cores
+  return field_values(begun) == field_values(same);
 }
 
 // "auto" is a GPU where there is one that this build can use. Of several processes on a machine each has its
@@ -144,9 +148,11 @@ void hear_signals() {
 
 TrainResult train_with(World& world, const Options& o, const std::optional<Launch>& launch,
                        TrainObserver& observer, Recipe& recipe) {
-  const bool resume = resumes(o, launch);
-  if (world.leads())
-    recipe = o.resume ? resumed(o) : resume ? read_run_recipe(o.out, "--out " + o.out) : gather(o);
+  bool resume = o.resume;
+  if (world.leads()) {
+    recipe = o.resume ? resumed(o) : gather(o);
+    if (!resume && goes_on(o, launch, recipe)) recipe = read_run_recipe(o.out, "--out"), resume = true;
+  }
   return train(recipe, o.out, resume, observer, g_stop, world, device_of(o, launch));
 }
 
@@ -178,13 +184,24 @@ int report(const Options& o, const std::optional<Launch>& launch, World& world) 
   return kDone;
 }
 
+// What ends a run that has begun stands in its log too.
+void note_failure(const Options& o, const World& world, const std::string& what) {
+  const RunFiles files(o.out);
+  if (!world.leads() || !std::filesystem::exists(files.state())) return;
+  try {
+    files.append_log(what);
+  } catch (const Error&) {  // the disk may be what fails
+  }
+}
+
 // One of several processes. When one fails, all end, and one of them says why.
 int run_launched(const Options& o, const Launch& launch) {
   World world(launch, o.timeout, device_of(o, launch));
   hear_signals();
   try {
     return report(o, launch, world);
-  } catch (const std::exception&) {
+  } catch (const std::exception& error) {
+    note_failure(o, world, error.what());
     if (world.speaks_of_failure()) {
       const int code = tell([]() -> int { throw; });
       std::fflush(stderr);

@@ -215,11 +215,10 @@ void cut_val_from_train(Data& data, const DataOptions& options) {
   data.val_from_train = true;
 }
 
-// Of a set far larger than the memory allowed, what is kept would hardly ever be what is asked for, and takes
-// its time to be made.
+// Of a set that cannot fit, what is kept would mostly not be what is asked for.
 bool worth_caching(const Dataset& part, const DataOptions& options) {
   const size_t side = std::max(32, options.min_side / 2), least = 3 * side * side;
-  return part.size() / 8 <= options.cache_bytes / least;
+  return part.size() <= options.cache_bytes / least;
 }
 
 }  // namespace

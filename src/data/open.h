@@ -15,7 +15,8 @@ struct DataOptions {
   uint64_t seed = 0;                     // of the split, where val/ is missing
   double val_share = 0.1;                // of train/ that becomes val where val/ is missing; 0: no val at all
   int min_side = 0;                      // decode_image's
-  size_t cache_bytes = size_t{2} << 30;  // decoded pictures kept in memory, all three sets together
+  size_t cache_bytes = size_t{2} << 30;  // decoded pictures kept in memory, all three sets together; none of
+                                         // a set that cannot fit
 };
 
 // Any of the three may be null, but not all.

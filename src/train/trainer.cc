@@ -173,7 +173,7 @@ class Trainer {
     const World::Traffic &near = world_.waited_for(), &far = world_.meanwhile();
     if (++steps_here_ == 2)
       say("a step adds up " + std::to_string((far.bytes - far_before_.bytes) / 1024) +
-          " KiB of gradients in " + std::to_string(far.sums - far_before_.sums - 1) + " buckets, and " +
+          " KiB of gradients (buckets: " + std::to_string(far.sums - far_before_.sums - 1) + "), and " +
           std::to_string((near.bytes - near_before_.bytes) / 1024) + " KiB of other sums in " +
           std::to_string(near.sums - near_before_.sums));
     near_before_ = near, far_before_ = far;

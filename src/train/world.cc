@@ -83,8 +83,18 @@ c10::intrusive_ptr<c10d::Store> meet(const Launch& launch, Milliseconds timeout)
   options.port = static_cast<uint16_t>(launch.port);
   options.isServer = launch.rank == 0 && !launch.agent_store;
   options.waitWorkers = false;
-  options.timeout = timeout;
-  const c10::intrusive_ptr<c10d::Store> plain = c10::make_intrusive<c10d::TCPStore>(launch.address, options);
+  options.timeout = timeout / 2;  // it tries twice
+  c10::intrusive_ptr<c10d::Store> plain;
+  const std::string place = launch.address + ":" + std::to_string(launch.port);
+  try {
+    plain = c10::make_intrusive<c10d::TCPStore>(launch.address, options);
+  } catch (const std::exception& error) {
+    const std::string what = error.what();
+    if (what.find("EADDRINUSE") != std::string::npos)
+      throw Error(ErrorCode::kIo, place, "another program has this port: give another MASTER_PORT");
+    throw Error(ErrorCode::kIo, place, "process 0 is not there: has it been started, and can it be reached?");
+  }
+  plain->setTimeout(timeout);
   const c10::intrusive_ptr<c10d::Store> store = c10::make_intrusive<c10d::PrefixStore>(
       "fewshift/" + launch.name + "/" + std::to_string(launch.restarts), plain);
   // All are there before any connects to another, for which gloo has more patience.
@@ -96,7 +106,7 @@ c10::intrusive_ptr<c10d::Store> meet(const Launch& launch, Milliseconds timeout)
   } catch (const std::exception&) {
     int missing = 0;
     for (const std::string& key : all) missing += !store->check({key});
-    throw Error(ErrorCode::kIo, launch.address + ":" + std::to_string(launch.port),
+    throw Error(ErrorCode::kIo, place,
                 std::to_string(missing) + " of the " + std::to_string(launch.size) +
                     " processes did not come here within --timeout: have all been started?");
   }
@@ -105,7 +115,12 @@ c10::intrusive_ptr<c10d::Store> meet(const Launch& launch, Milliseconds timeout)
 
 constexpr size_t kSmall = 1 << 16;  // bytes: below, a sum takes as long as its rounds do
 
-std::string first_line(const std::string& text) {
+// What gloo and c10d say, without their places in sources and advice.
+std::string reason(const std::string& text) {
+  const auto says = [&](const char* words) { return text.find(words) != std::string::npos; };
+  if (says("imed out") || says("timeout")) return "no answer in time";
+  if (says("closed by peer") || says("reset by peer") || says("Broken pipe"))
+    return "its connection was closed";
   return text.substr(0, text.find('\n'));
 }
 
@@ -155,12 +170,16 @@ World::World(const Launch& launch, double timeout, [[maybe_unused]] torch::Devic
 #ifdef FEWSHIFT_NCCL
     if (device.is_cuda()) roads_->device = roads_->make_nccl(launch);
 #endif
+    // No process goes on, and perhaps fails at once, before all have met.
+    std::vector<Tensor> met{torch::ones({1})};
+    roads_->near->allreduce(met)->wait();
+    roads_->far->allreduce(met)->wait();
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
     throw Error(ErrorCode::kIo, place,
                 "process " + std::to_string(rank_) + " of " + std::to_string(size_) +
-                    " did not meet the others there: " + first_line(error.what()));
+                    " did not meet the others there: " + reason(error.what()));
   }
 }
 
@@ -179,7 +198,7 @@ void World::say(F f) {
   } catch (const std::exception& error) {
     lost_ = true;
     throw Error(ErrorCode::kIo, "process " + std::to_string(rank_) + " of " + std::to_string(size_),
-                "another process has ended, hangs or cannot be reached (" + first_line(error.what()) +
+                "another process has ended, hangs or cannot be reached (" + reason(error.what()) +
                     "); the last checkpoint is kept, --resume continues");
   }
 }
