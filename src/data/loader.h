@@ -33,7 +33,7 @@ struct LoaderOptions {
   // Of each batch, the share of one of several processes. Together they see what one process would.
   int part = 0, parts = 1;
   bool images = true;  // false: their numbers and labels alone, and none is opened
-  Augment augment;  // picture `index` in `epoch` is augmented by Random{seed, epoch, index} alone
+  Augment augment;     // picture `index` in `epoch` is augmented by Random{seed, epoch, index} alone
   Preprocess preprocess;
 };
 

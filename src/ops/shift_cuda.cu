@@ -2,8 +2,8 @@
 // kernel reads and writes each tensor once, give or take what neighbouring rows share; displacements'
 // gradients are added up in an order that does not change. SPDX-License-Identifier: Apache-2.0
 #include <ATen/ATen.h>
-#include <c10/cuda/CUDAStream.h>
 #include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
 #include <torch/library.h>
 
 #include <algorithm>
