@@ -63,7 +63,7 @@ struct TableFile {
   template <class T>
   static std::vector<T> values(const RawTensor& raw) {
     std::vector<T> values(raw.bytes.size() / sizeof(T));
-    std::memcpy(values.data(), raw.bytes.data(), values.size() * sizeof(T));
+    if (!values.empty()) std::memcpy(values.data(), raw.bytes.data(), values.size() * sizeof(T));
     return values;
   }
 

@@ -21,7 +21,8 @@ void append(World& world, std::vector<T>& values) {
   for (const std::string& text : world.gather({bytes, bytes + values.size() * sizeof(T)})) {
     const size_t before = all.size();
     all.resize(before + text.size() / sizeof(T));
-    std::memcpy(all.data() + before, text.data(), text.size());
+    if (!text.empty())
+      std::memcpy(all.data() + before, text.data(), all.size() * sizeof(T) - before * sizeof(T));
   }
   values = std::move(all);
 }
