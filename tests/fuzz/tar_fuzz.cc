@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "core/error.h"
+#include "data/tar.h"
 #include "data/tar_shards.h"
 #include "memory_file.h"
 
@@ -24,7 +25,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (const TarMember& member : list_tar(file.path())) {
       if (member.offset > size || member.size > size - member.offset) std::abort();
     }
-    const TarShards shards({file.path()}, 0);
+    const std::filesystem::path path = file.path();
+    const TarShards shards(path.parent_path(), "train", {path}, 0);
     if (shards.classes() < 1) std::abort();
     for (size_t k = 0; k < shards.size(); ++k) {
       try {
