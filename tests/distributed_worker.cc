@@ -1,6 +1,10 @@
 // One process of a training, for distributed_test: writes a line a step, LOSS PICTURE..., to a file.
 // Arguments: RUN STEPS-FILE RESUME(0|1) TIMEOUT-S [FIELD=VALUE...]; or TIMEOUT-S alone: checks what processes
 // say to one another. SPDX-License-Identifier: Apache-2.0
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -57,6 +61,16 @@ bool right(World& world) {
          world.agree(rank < n - 1 ? "same" : "other") == (n == 1);
 }
 
+// To write to a process that has ended fails; it does not kill.
+bool outlives_a_closed_connection() {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0) return false;
+  ::close(ends[1]);
+  const bool failed = ::write(ends[0], "x", 1) == -1 && errno == EPIPE;
+  ::close(ends[0]);
+  return failed;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -66,7 +80,7 @@ int main(int argc, char** argv) {
   if (argc == 2) {
     try {
       World world(*launch, std::atof(argv[1]));
-      return right(world) ? 0 : 1;
+      return right(world) && outlives_a_closed_connection() ? 0 : 1;
     } catch (const Error& error) {
       std::fprintf(stderr, "%s\n", error.what());
       return 1;

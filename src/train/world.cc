@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <future>
@@ -156,6 +157,7 @@ World::World() = default;
 World::World(const Launch& launch, double timeout, [[maybe_unused]] torch::Device device)
     : rank_(launch.rank), size_(launch.size), launch_(launch) {
   if (alone()) return;
+  std::signal(SIGPIPE, SIG_IGN);  // c10d's writes to a process that has ended are to fail, not to kill
   roads_ = std::make_unique<Roads>();
   roads_->timeout = Milliseconds(static_cast<int64_t>(timeout * 1000));
   const std::string place = launch.address + ":" + std::to_string(launch.port);

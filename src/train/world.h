@@ -18,7 +18,7 @@ class World {
  public:
   World();  // of this process alone: nothing is sent
   // Meets the others. `timeout`: how long one waits for another, s. On the CPU over gloo; tensors on a GPU
-  // over NCCL, where this build has it.
+  // over NCCL, where this build has it. SIGPIPE is ignored from then on.
   World(const Launch& launch, double timeout, torch::Device device = torch::kCPU);
   ~World();
   World(const World&) = delete;
