@@ -33,6 +33,8 @@ def shards(source, out, pictures):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     source, out = map(pathlib.Path, sys.argv[1:3])
     number = int(sys.argv[3]) if len(sys.argv) > 3 else 1281167
     folders(source, out / "folders", number)

@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 
+if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
+    sys.exit(__doc__)
 DATA = sys.argv[1]
 RUNS = int(sys.argv[2]) if len(sys.argv) > 2 else 20
 FEWSHIFT = sys.argv[3] if len(sys.argv) > 3 else "build/release/fewshift"

@@ -115,6 +115,16 @@ class Distributed(unittest.TestCase):
         self.assertEqual(launch.wait(60), [1])
         self.assertEqual(launch.output(), "MASTER_ADDR: there is no machine of the name no.such.machine.invalid\n")
 
+    def test_a_program_that_only_listens_is_not_process_0(self):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            s.listen()
+            began = time.monotonic()
+            launch = Launch(self.folder, [[WORKER, "3"]], [environment(1, 2, s.getsockname()[1])])
+            self.assertEqual(launch.wait(60), [1])
+            self.assertLess(time.monotonic() - began, 20)
+            self.assertIn("what answers there is not process 0", launch.output())
+
     def test_two_launches_on_a_machine_keep_apart(self):
         def start(name):
             plain = {k: v for k, v in os.environ.items()}
@@ -208,6 +218,18 @@ class Distributed(unittest.TestCase):
         launch = self.workers("new", 3, "train.batch=2")
         self.assertEqual(launch.wait(60), [1] * 3)
         self.assertIn("--batch 2: has fewer pictures than there are processes, 3", launch.output())
+
+    def test_other_pictures_of_the_same_labels_are_refused(self):
+        other = self.folder / "other"
+        shutil.copytree(self.data, other)
+        first = min((other / "train").glob("*/*"))
+        first.rename(first.with_name("aaa.jpg"))
+        elsewhere = ["unshare", "-m", "sh", "-c", f'mount --bind {other} {self.data} && exec "$@"', "sh"]
+        if subprocess.run([*elsewhere, "true"], capture_output=True).returncode != 0:
+            self.skipTest("nothing can be mounted here")
+        launch = self.workers("run", 2, prefix=lambda rank: elsewhere if rank == 1 else [])
+        self.assertEqual(launch.wait(60), [1] * 2)
+        self.assertIn("sees other pictures", launch.output())
 
     def test_statistics_of_each_process_alone_are_averaged(self):
         launch = self.workers("run", 2, "train.sync_norm=epoch", "train.epochs=2")

@@ -248,7 +248,12 @@ Action train_command(CLI::App& command) {
   command
       .add_option("--timeout", o->timeout,
                   "Of several processes: how long one waits for another before all end, s (45)")
-      ->check(CLI::Range(1.0, 86400.0));
+      ->check([](const std::string& text) {
+        double s = 0;
+        return CLI::detail::lexical_cast(text, s) && s >= 1 && s <= 86400
+                   ? ""
+                   : text + " is not a number from 1 to 86400";
+      });
   command.add_flag("--resume", o->resume, "Continue RUN where it stopped; its recipe stays as it is");
   command.footer(
       "RUN gets config.toml (every setting, explained), metrics.jsonl, log.txt, best.safetensors, "

@@ -2,6 +2,7 @@
 #include "train/training_data.h"
 
 #include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -81,6 +82,14 @@ std::string data_fingerprint(const Data& data) {
     for (size_t k = 0; set && k < set->size(); ++k) add(static_cast<uint64_t>(set->label(k)));
   }
   return json_text(json(data.class_names)) + std::to_string(hash);
+}
+
+std::string named_fingerprint(const Data& data) {
+  size_t hash = 0;
+  for (const auto& set : {data.train, data.val})
+    for (size_t k = 0; set && k < set->size(); ++k)
+      hash = hash * 1099511628211u + std::hash<std::string>{}(set->name(k));
+  return data_fingerprint(data) + std::to_string(hash);
 }
 
 }  // namespace fewshift

@@ -79,6 +79,19 @@ std::string own_address(const Launch& launch) {
   return outer.empty() ? near : outer;
 }
 
+// c10d asks who is there, and waits for an answer without end.
+c10::intrusive_ptr<c10d::Store> open_store(const std::string& address, const c10d::TCPStoreOptions& options) {
+  using Result = c10::intrusive_ptr<c10d::Store>;
+  std::packaged_task<Result()> open(
+      [=]() -> Result { return c10::make_intrusive<c10d::TCPStore>(address, options); });
+  std::future<Result> opened = open.get_future();
+  std::thread(std::move(open)).detach();
+  if (opened.wait_for(2 * options.timeout + std::chrono::seconds(1)) != std::future_status::ready)
+    throw Error(ErrorCode::kIo, address + ":" + std::to_string(options.port),
+                "what answers there is not process 0: does another program have this port?");
+  return opened.get();
+}
+
 c10::intrusive_ptr<c10d::Store> meet(const Launch& launch, Milliseconds timeout) {
   c10d::TCPStoreOptions options;
   options.port = static_cast<uint16_t>(launch.port);
@@ -88,7 +101,9 @@ c10::intrusive_ptr<c10d::Store> meet(const Launch& launch, Milliseconds timeout)
   c10::intrusive_ptr<c10d::Store> plain;
   const std::string place = launch.address + ":" + std::to_string(launch.port);
   try {
-    plain = c10::make_intrusive<c10d::TCPStore>(launch.address, options);
+    plain = open_store(launch.address, options);
+  } catch (const Error&) {
+    throw;
   } catch (const std::exception& error) {
     const std::string what = error.what();
     if (what.find("EADDRINUSE") != std::string::npos)
