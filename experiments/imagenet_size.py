@@ -5,9 +5,9 @@
 OUT/folders: 1,000 class folders of hard links. OUT/shards: hard links of the shards in FROM-shards (`fewshift data pack`),
 made beside OUT if they are missing. SPDX-License-Identifier: Apache-2.0
 """
+import argparse
 import os
 import pathlib
-import sys
 
 
 def folders(source, out, pictures, classes=1000):
@@ -33,9 +33,10 @@ def shards(source, out, pictures):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
-        sys.exit(__doc__)
-    source, out = map(pathlib.Path, sys.argv[1:3])
-    number = int(sys.argv[3]) if len(sys.argv) > 3 else 1281167
-    folders(source, out / "folders", number)
-    shards(source.with_name(source.name + "-shards"), out / "shards", number)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", metavar="FROM", type=pathlib.Path)
+    parser.add_argument("out", metavar="OUT", type=pathlib.Path)
+    parser.add_argument("pictures", metavar="PICTURES", type=int, nargs="?", default=1281167)
+    o = parser.parse_args()
+    folders(o.source, o.out / "folders", o.pictures)
+    shards(o.source.with_name(o.source.name + "-shards"), o.out / "shards", o.pictures)

@@ -5,6 +5,7 @@
 DATA: a folder of labelled pictures. Each run has a seed of its own, is killed once or twice, one of its two processes each time,
 and is compared with the same seed undisturbed. Prints a line a run and a summary. SPDX-License-Identifier: Apache-2.0
 """
+import argparse
 import json
 import os
 import pathlib
@@ -16,11 +17,11 @@ import sys
 import tempfile
 import time
 
-if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
-    sys.exit(__doc__)
-DATA = sys.argv[1]
-RUNS = int(sys.argv[2]) if len(sys.argv) > 2 else 20
-FEWSHIFT = sys.argv[3] if len(sys.argv) > 3 else "build/release/fewshift"
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("data")
+parser.add_argument("runs", type=int, nargs="?", default=20)
+parser.add_argument("fewshift", nargs="?", default="build/release/fewshift")
+DATA, RUNS, FEWSHIFT = vars(parser.parse_args()).values()
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
 

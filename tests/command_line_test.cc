@@ -449,6 +449,8 @@ TEST_F(CommandLineTest, HelpAndUsage) {
   EXPECT_EQ(run({"train", "--out"}).code, 2);
   EXPECT_EQ(run({"eval", "x", "--data", "y", "--batch", "many"}).code, 2);
   EXPECT_EQ(run({"bench", "x.onnx", "--fused", "off"}).code, 2);
+  for (const char* timeout : {"nan", "0", "86401", "soon"})
+    EXPECT_EQ(run({"train", "--out", "x", "--timeout", timeout}).code, 2) << timeout;
 }
 
 TEST_F(CommandLineTest, ModelsAreListed) {

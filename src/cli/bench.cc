@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/commands.h"
+#include "cli/ranges.h"
 #include "core/error.h"
 
 namespace fewshift::cli {
@@ -31,7 +32,7 @@ Action bench_command(CLI::App& command) {
   CLI::Option* const data = command.add_option(
       "--data", o->data, "In place of MODEL: the folder whose pictures are made ready for training");
   command.add_option("--scale-min", o->scale_min, "With --data: the smallest area of a crop (0.35)")
-      ->check(CLI::Range(0.001, 1.0));
+      ->check(between(0.001, 1));
   command.add_option("--rand-augment", o->rand_augment, "With --data: as train's (0)")
       ->check(CLI::Range(0, 16))
       ->needs(data);
@@ -50,7 +51,7 @@ Action bench_command(CLI::App& command) {
   command
       .add_option("--shift-sparsity", o->sparsity,
                   "With --train: fixed random shifts of this sparsity (default: all learn, +-1.5 px)")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(between(0, 1))
       ->needs(train);
   command.add_option("--shift", o->shift, "With --train: spatial operator, as train's (ssl)")->needs(train);
   command.add_option("--precision", o->precision, "With --train: float32, or bf16: products of bfloat16s")

@@ -13,6 +13,7 @@
 #include "cli/commands.h"
 #include "cli/program.h"
 #include "cli/progress.h"
+#include "cli/ranges.h"
 #include "cli/tensorboard.h"
 #include "core/error.h"
 #include "core/memory.h"
@@ -248,12 +249,7 @@ Action train_command(CLI::App& command) {
   command
       .add_option("--timeout", o->timeout,
                   "Of several processes: how long one waits for another before all end, s (45)")
-      ->check([](const std::string& text) {
-        double s = 0;
-        return CLI::detail::lexical_cast(text, s) && s >= 1 && s <= 86400
-                   ? ""
-                   : text + " is not a number from 1 to 86400";
-      });
+      ->check(between(1, 86400));
   command.add_flag("--resume", o->resume, "Continue RUN where it stopped; its recipe stays as it is");
   command.footer(
       "RUN gets config.toml (every setting, explained), metrics.jsonl, log.txt, best.safetensors, "

@@ -13,6 +13,7 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/fnv.h"
 #include "core/safetensors.h"
 
 namespace fewshift {
@@ -157,9 +158,7 @@ std::string absolute_path(const fs::path& root) {
 fs::path file_of(const fs::path& root, const std::string& part) {
   const fs::path folder = cache_folder();
   if (folder.empty()) return {};
-  uint64_t hash = 1469598103934665603u;  // FNV-1a
-  for (const char c : absolute_path(root) + "/" + part)
-    hash = (hash ^ static_cast<uint8_t>(c)) * 1099511628211u;
+  const uint64_t hash = fnv(absolute_path(root) + "/" + part);
   char name[32];
   std::snprintf(name, sizeof name, "%016llx.pictures", static_cast<unsigned long long>(hash));
   return folder / name;

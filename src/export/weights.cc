@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "core/fnv.h"
 #include "core/random.h"
 #include "export/lower.h"
 
@@ -13,12 +14,6 @@ namespace {
 
 using graph::Dims;
 using graph::Tensor;
-
-uint64_t hash(const std::string& name) {  // FNV-1a
-  uint64_t h = 1469598103934665603u;
-  for (unsigned char c : name) h = (h ^ c) * 1099511628211u;
-  return h;
-}
 
 Tensor random_displacements(int64_t channels, double sparsity, Random& random) {
   std::vector<int64_t> order(channels);
@@ -53,7 +48,7 @@ Weights weights_of(const SafeTensors& file, const std::string& where) {
 
 Weights random_weights(uint64_t seed, double sparsity) {
   return [seed, sparsity](const std::string& name, const Dims& dims) {
-    Random random{seed, hash(name)};
+    Random random{seed, fnv(name)};
     if (name.ends_with(".displacement")) return random_displacements(dims[0], sparsity, random);
     Tensor tensor{dims, std::vector<float>(graph::elements(dims),
                                            name.ends_with("bias") || name.ends_with("mean") ? 0 : 1)};

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "core/fnv.h"
 
 namespace fewshift {
 namespace {
@@ -74,9 +75,7 @@ int tasks_on(const std::string& list, int node) {
 
 // Other launches are to meet elsewhere. Below what systems give out by themselves.
 int port_of(const std::string& name) {
-  uint64_t hash = 1469598103934665603u;  // FNV-1a
-  for (const char c : name) hash = (hash ^ static_cast<uint8_t>(c)) * 1099511628211u;
-  return 20000 + static_cast<int>(hash % 10000);
+  return 20000 + static_cast<int>(fnv(name) % 10000);
 }
 
 }  // namespace

@@ -79,7 +79,7 @@ class Trainer {
 
   TrainResult run() {
     describe();
-    if (!world_.alone() && !world_.agree(named_fingerprint(data_) + digest(learning_.network)))
+    if (!world_.alone() && !world_.agree(fingerprint_ + names_fingerprint(data_) + digest(network())))
       throw Error(ErrorCode::kInvalidArgument, "--data " + recipe_.data,
                   "process " + std::to_string(world_.rank()) +
                       " sees other pictures, or begins with other weights, than another one");

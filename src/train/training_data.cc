@@ -2,10 +2,10 @@
 #include "train/training_data.h"
 
 #include <algorithm>
-#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/fnv.h"
 #include "core/json_text.h"
 
 namespace fewshift {
@@ -75,21 +75,19 @@ std::string describe_data(const std::string& name, const Data& data) {
 }
 
 std::string data_fingerprint(const Data& data) {
-  uint64_t hash = 1469598103934665603u;  // FNV-1a
-  auto add = [&](uint64_t value) { hash = (hash ^ value) * 1099511628211u; };
+  Fnv hash;
   for (const auto& set : {data.train, data.val}) {
-    add(set ? set->size() : 0);
-    for (size_t k = 0; set && k < set->size(); ++k) add(static_cast<uint64_t>(set->label(k)));
+    hash.add(uint64_t{set ? set->size() : 0});
+    for (size_t k = 0; set && k < set->size(); ++k) hash.add(static_cast<uint64_t>(set->label(k)));
   }
-  return json_text(json(data.class_names)) + std::to_string(hash);
+  return json_text(json(data.class_names)) + std::to_string(hash.value());
 }
 
-std::string named_fingerprint(const Data& data) {
-  size_t hash = 0;
+std::string names_fingerprint(const Data& data) {
+  Fnv hash;
   for (const auto& set : {data.train, data.val})
-    for (size_t k = 0; set && k < set->size(); ++k)
-      hash = hash * 1099511628211u + std::hash<std::string>{}(set->name(k));
-  return data_fingerprint(data) + std::to_string(hash);
+    for (size_t k = 0; set && k < set->size(); ++k) hash.add(set->name(k) + '\n');
+  return std::to_string(hash.value());
 }
 
 }  // namespace fewshift

@@ -27,7 +27,7 @@ std::string describe_data(const std::string& name, const Data& data);
 
 // Classes and labels in their order: what must not change under a run.
 std::string data_fingerprint(const Data& data);
-// The same with the pictures' names: what processes that train together must share.
-std::string named_fingerprint(const Data& data);
+// The pictures' names in their order: what processes that train together must share besides.
+std::string names_fingerprint(const Data& data);
 
 }  // namespace fewshift

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "core/fnv.h"
 #include "core/random.h"
 #include "nn/autocast.h"
 #include "nn/dropout.h"
@@ -26,16 +27,16 @@ Learning::Learning(Network network_, const Recipe& recipe, int64_t steps, World&
 }
 
 std::string digest(const Network& network) {
-  uint64_t hash = 1469598103934665603u;  // FNV-1a, by words
+  Fnv hash;
   for (const Tensor& parameter : network->parameters()) {
     const RawTensor raw = to_raw(parameter);
     for (size_t k = 0; k + 4 <= raw.bytes.size(); k += 4) {
       uint32_t word;
       std::memcpy(&word, raw.bytes.data() + k, 4);
-      hash = (hash ^ word) * 1099511628211u;
+      hash.add(uint64_t{word});
     }
   }
-  return std::to_string(hash);
+  return std::to_string(hash.value());
 }
 
 TrainingStep::TrainingStep(const Recipe& recipe, World& world, Learning& learning, Tensor class_weights)

@@ -14,10 +14,13 @@
 #include <cstdlib>
 #include <cstring>
 #include <future>
+#include <optional>
 #include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#include <type_traits>
+#include <utility>
 #ifdef FEWSHIFT_NCCL
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 #endif
@@ -79,17 +82,15 @@ std::string own_address(const Launch& launch) {
   return outer.empty() ? near : outer;
 }
 
-// c10d asks who is there, and waits for an answer without end.
-c10::intrusive_ptr<c10d::Store> open_store(const std::string& address, const c10d::TCPStoreOptions& options) {
-  using Result = c10::intrusive_ptr<c10d::Store>;
-  std::packaged_task<Result()> open(
-      [=]() -> Result { return c10::make_intrusive<c10d::TCPStore>(address, options); });
-  std::future<Result> opened = open.get_future();
-  std::thread(std::move(open)).detach();
-  if (opened.wait_for(2 * options.timeout + std::chrono::seconds(1)) != std::future_status::ready)
-    throw Error(ErrorCode::kIo, address + ":" + std::to_string(options.port),
-                "what answers there is not process 0: does another program have this port?");
-  return opened.get();
+// What f returns or throws; nothing where it takes longer than `time`. It then goes on alone, with what it
+// holds.
+template <class F>
+auto within(Milliseconds time, F f) -> std::optional<std::invoke_result_t<F>> {
+  std::packaged_task<std::invoke_result_t<F>()> task(std::move(f));
+  auto answer = task.get_future();
+  std::thread(std::move(task)).detach();
+  if (answer.wait_for(time) != std::future_status::ready) return std::nullopt;
+  return answer.get();
 }
 
 c10::intrusive_ptr<c10d::Store> meet(const Launch& launch, Milliseconds timeout) {
@@ -101,7 +102,14 @@ c10::intrusive_ptr<c10d::Store> meet(const Launch& launch, Milliseconds timeout)
   c10::intrusive_ptr<c10d::Store> plain;
   const std::string place = launch.address + ":" + std::to_string(launch.port);
   try {
-    plain = open_store(launch.address, options);
+    // c10d asks who is there, and waits for the answer without end.
+    auto opened = within(timeout + std::chrono::seconds(1), [address = launch.address, options] {
+      return c10::make_intrusive<c10d::TCPStore>(address, options);
+    });
+    if (!opened)
+      throw Error(ErrorCode::kIo, place,
+                  "what answers there is not process 0: does another program have this port?");
+    plain = *std::move(opened);
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
@@ -328,18 +336,11 @@ bool World::speaks_of_failure() {
 
 bool World::claim_failure() {
   // The store may be gone, and its answer then never comes.
-  auto first = std::make_shared<std::promise<bool>>();
-  std::future<bool> answer = first->get_future();
-  std::thread([store = roads_->store, first] {
-    try {
-      first->set_value(store && store->add("failed", 1) == 1);
-    } catch (const std::exception&) {
-      first->set_exception(std::current_exception());
-    }
-  }).detach();
   const bool leads_here = launch_.local_rank == 0 || (rank_ == 1 && launch_.local_rank == 1);
   try {
-    return answer.wait_for(std::chrono::seconds(3)) == std::future_status::ready ? answer.get() : leads_here;
+    return within(std::chrono::seconds(3),
+                  [store = roads_->store] { return store && store->add("failed", 1) == 1; })
+        .value_or(leads_here);
   } catch (const std::exception&) {
     return leads_here;
   }
