@@ -248,6 +248,7 @@ void check_recipe(const Recipe& r) {
   require(!asked || r.shift_from.empty(), "shift.sparsity",
           "has no place beside --shift-from, which decides it");
   require(!asked || !kept, "shift.sparsity", kept_text);
+  whole(r.norm_pictures, 0, 1 << 20, "train.norm_pictures");
   one_of(r.sync_norm, {"step", "epoch"}, "train.sync_norm");
   one_of(r.start, {"symmetric", "grid", "zero"}, "shift.start");
   require(r.reach >= 0 && r.reach <= 1024, "shift.reach", "must lie between 0 and 1024 px");

@@ -34,6 +34,7 @@ struct Recipe {
   std::string precision = "float32";
   std::string fused = "on";
   std::string hidden = "bf16";
+  int64_t norm_pictures = 512;
   std::string sync_norm = "step";
   std::string init;
   int64_t freeze_body = 0;
@@ -103,6 +104,11 @@ void visit_fields(R& r, F&& f) {
     "hidden activations of fused bottlenecks, for the backward pass: kept as bf16 or float32, made again "
     "(recompute), or auto: float32 or recompute, whichever is faster",
     "--hidden");
+  f("train", "norm_pictures", r.norm_pictures,
+    "training pictures from which batch norm's statistics are made anew at the end of an epoch; 0: those "
+    "that "
+    "trail behind the steps",
+    "");
   f("train", "sync_norm", r.sync_norm,
     "of several processes: batch norm over all their pictures in every step, or each over its own, and the "
     "mean of the running statistics at the end of an epoch: step or epoch",

@@ -245,7 +245,8 @@ class Trainer {
   void end_epoch(Clock::time_point began, int64_t seen_before) {
     check_finite();
     if (progress_.epoch + 1 == recipe_.epochs) learning_.learner.finish();
-    step_.settle();
+    const double waited = feed_.waited();
+    step_.settle(feed_, progress_.epoch);
     if (!world_.agree(digest(network())))
       throw Error(
           ErrorCode::kNumeric, files_.folder().string(),
@@ -272,7 +273,7 @@ class Trainer {
     const bool waiting = report.best || progress_.epoch < recipe_.freeze_body;
     progress_.since_best = waiting ? 0 : progress_.since_best + 1;
     progress_.stopped = recipe_.patience > 0 && progress_.since_best >= recipe_.patience;
-    report.stopped = progress_.stopped, report.waited = feed_.waited();
+    report.stopped = progress_.stopped, report.waited = waited;
     progress_.best_settled = learning_.learner.settled();
     ++progress_.epoch;
     progress_.batch = 0;

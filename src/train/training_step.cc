@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "train/training_step.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "core/fnv.h"
 #include "core/random.h"
@@ -16,6 +18,7 @@
 namespace fewshift {
 
 using torch::Tensor;
+namespace nn = torch::nn;
 
 Learning::Learning(Network network_, const Recipe& recipe, int64_t steps, World& world)
     : network(network_), learner(network, recipe, steps, world), optimiser(network, recipe) {
@@ -82,9 +85,9 @@ TrainingStep::Roll TrainingStep::call_roll(int64_t pictures, const Counts& count
   return result;
 }
 
-Tensor TrainingStep::forward(const Tensor& images) {
+Tensor TrainingStep::forward(Network& network, const Tensor& images) {
   const Autocast autocast(autocasts_, device_.type());
-  return learning_.network->forward(images).to(torch::kFloat);
+  return network->forward(images).to(torch::kFloat);
 }
 
 StepResult TrainingStep::run(const Tensor& images, const Tensor& labels, int64_t number, int64_t shift_step,
@@ -104,7 +107,7 @@ StepResult TrainingStep::run(const Tensor& images, const Tensor& labels, int64_t
 
   Network& network = learning_.network;
   if (shift_step >= 0) learning_.learner.before_step(shift_step);
-  const Tensor logits = forward(mixed.images);
+  const Tensor logits = forward(network, mixed.images);
   const Tensor loss = mixed_loss(logits, mixed, class_weights_, recipe_.label_smoothing, roll.counts);
   Tensor numbers = torch::stack(
       {loss.detach().to(torch::kDouble), (logits.argmax(1) == mixed.main_labels()).sum().to(torch::kDouble)});
@@ -124,7 +127,32 @@ StepResult TrainingStep::run(const Tensor& images, const Tensor& labels, int64_t
   return result;
 }
 
-void TrainingStep::settle() {
+void TrainingStep::renew_statistics(Feed& feed, int64_t epoch) {
+  const torch::NoGradGuard no_grad;
+  Network& network = learning_.kept();
+  std::vector<nn::BatchNorm2dImpl*> norms;
+  for (const auto& module : network->modules()) {
+    if (auto* norm = module->as<nn::BatchNorm2dImpl>()) norms.push_back(norm);
+  }
+  const int64_t steps = (recipe_.norm_pictures + recipe_.batch - 1) / recipe_.batch;
+  feed.start(epoch, std::max<int64_t>(0, feed.batches() - steps));
+  const bool training = network->is_training();
+  network->train();
+  Fed fed;
+  for (int64_t before = 0; feed.next(fed);) {
+    const Roll roll = call_roll(fed.labels.numel(), {}, {});
+    if (!roll.fit) continue;
+    set_dropout_place(roll.before, roll.all);
+    ++before;
+    for (nn::BatchNorm2dImpl* norm : norms) norm->options.momentum(1.0 / static_cast<double>(before));
+    forward(network, fed.images);
+  }
+  network->train(training);
+  for (nn::BatchNorm2dImpl* norm : norms) norm->options.momentum(nn::BatchNorm2dOptions(1).momentum());
+}
+
+void TrainingStep::settle(Feed& feed, int64_t epoch) {
+  if (recipe_.norm_pictures > 0 && epoch >= recipe_.freeze_body) renew_statistics(feed, epoch);
   if (world_.alone() || recipe_.sync_norm != "epoch") return;
   const torch::NoGradGuard no_grad;
   for (Network* network : {&learning_.network, &learning_.average}) {

@@ -5,6 +5,7 @@
 
 #include "data/loader.h"
 #include "nn/network.h"
+#include "train/feed.h"
 #include "train/gradient_buckets.h"
 #include "train/recipe.h"
 #include "train/shift_learner.h"
@@ -53,13 +54,16 @@ class TrainingStep {
   StepResult run(const torch::Tensor& images, const torch::Tensor& labels, int64_t number, int64_t shift_step,
                  double rate, const Wishes& wishes);
 
-  // At the end of an epoch: where each process has batch norm statistics of its own, their mean.
-  void settle();
+  // At the end of an epoch: batch norm's statistics of the network that is kept, made anew from the epoch's
+  // last recipe.norm_pictures pictures under its present weights, where they would trail behind them; and
+  // where each process has statistics of its own, their mean.
+  void settle(Feed& feed, int64_t epoch);
 
  private:
   struct Roll;
   Roll call_roll(int64_t pictures, const struct Counts& counts, const Wishes& wishes);
-  torch::Tensor forward(const torch::Tensor& images);
+  torch::Tensor forward(Network& network, const torch::Tensor& images);
+  void renew_statistics(Feed& feed, int64_t epoch);
 
   const Recipe& recipe_;
   World& world_;
