@@ -13,7 +13,7 @@
 namespace fewshift {
 namespace {
 
-constexpr int kMostBits = 6, kSide = 32;
+constexpr int kMostBits = 6, kThumbnail = 32;
 constexpr double kCorrelation = 0.98, kCoarse = 0.95;  // of 32 x 32 px, and before that of 8 x 8
 // Hashes that differ in at most 6 bits agree in one of 7 bands at least.
 constexpr int kBands = kMostBits + 1;
@@ -49,14 +49,15 @@ class Closer {
   explicit Closer(const std::function<std::shared_ptr<const Image>(size_t)>& open) : open_(open) {}
   bool alike(size_t i, size_t j) {
     const std::vector<uint8_t>&a = small(i), &b = small(j);
-    return !a.empty() && !b.empty() && correlation(a.data(), b.data(), kSide * kSide) >= kCorrelation;
+    return !a.empty() && !b.empty() &&
+           correlation(a.data(), b.data(), kThumbnail * kThumbnail) >= kCorrelation;
   }
 
  private:
   const std::vector<uint8_t>& small(size_t k) {
     const auto [found, is_new] = small_.try_emplace(k);
     if (is_new) {
-      if (const auto image = open_(k)) found->second = resize(*image, kSide, kSide).pixels;
+      if (const auto image = open_(k)) found->second = resize(*image, kThumbnail, kThumbnail).pixels;
     }
     return found->second;
   }

@@ -14,14 +14,14 @@ int64_t spaced(int64_t floats) {
   return (round_up(floats, 16) / 16 | 1) * 16;
 }
 
-// Rows of `columns` values, so far apart.
-struct Rows {
+// PlaneRows of `columns` values, so far apart.
+struct PlaneRows {
   int64_t rows, columns, from, to;
 };
 
 // to = scale * x + bias, of every kStep-th value of x's rows. Returns the sum of it if kSums.
 template <int kStep, bool kSums>
-inline __attribute__((always_inline)) double scale_rows(const float* x, Rows r, float scale, float bias,
+inline __attribute__((always_inline)) double scale_rows(const float* x, PlaneRows r, float scale, float bias,
                                                         float* to) {
   double total = 0;
   for (int64_t i = 0; i < r.rows; ++i, x += r.from, to += r.to) {
@@ -36,18 +36,18 @@ inline __attribute__((always_inline)) double scale_rows(const float* x, Rows r, 
   }
   return total;
 }
-FEWSHIFT_CLONES void scaled_rows(const float* x, Rows r, float scale, float bias, float* to) {
+FEWSHIFT_CLONES void scaled_rows(const float* x, PlaneRows r, float scale, float bias, float* to) {
   scale_rows<1, false>(x, r, scale, bias, to);
 }
-FEWSHIFT_CLONES double summed_rows(const float* x, Rows r, float bias, float* to) {
+FEWSHIFT_CLONES double summed_rows(const float* x, PlaneRows r, float bias, float* to) {
   return scale_rows<1, true>(x, r, 1.0f, bias, to);
 }
-FEWSHIFT_CLONES void every_second(const float* x, Rows r, float scale, float bias, float* to) {
+FEWSHIFT_CLONES void every_second(const float* x, PlaneRows r, float scale, float bias, float* to) {
   scale_rows<2, false>(x, r, scale, bias, to);
 }
 
-FEWSHIFT_CLONES void combined_rows(const float* x, const float* y, Rows r, float a, float b, float centre,
-                                   float c, float* to) {
+FEWSHIFT_CLONES void combined_rows(const float* x, const float* y, PlaneRows r, float a, float b,
+                                   float centre, float c, float* to) {
   for (int64_t i = 0; i < r.rows; ++i, x += r.from, y += r.from, to += r.to) {
 #pragma omp simd
     for (int64_t j = 0; j < r.columns; ++j) to[j] = a * x[j] + (b * (y[j] - centre) + c);
@@ -78,7 +78,7 @@ FEWSHIFT_CLONES void products_of(const float* x, const float* y, int64_t n, floa
   results[0] += sum, results[1] += product;
 }
 
-FEWSHIFT_CLONES void to_every_second(const float* from, Rows r, float* x) {
+FEWSHIFT_CLONES void to_every_second(const float* from, PlaneRows r, float* x) {
   for (int64_t i = 0; i < r.rows; ++i, from += r.from, x += r.to) {
 #pragma omp simd
     for (int64_t j = 0; j < r.columns; ++j) x[2 * j] = from[j];
@@ -87,8 +87,8 @@ FEWSHIFT_CLONES void to_every_second(const float* from, Rows r, float* x) {
 
 constexpr int64_t kRun = 4096;  // pixels summed in float
 
-// From a map to a narrow plane. Rows one after the other in both places are one long row.
-Rows rows_of(const Pixels& p, const Planes& planes) {
+// From a map to a narrow plane. PlaneRows one after the other in both places are one long row.
+PlaneRows rows_of(const Pixels& p, const Planes& planes) {
   if (p.step == 1 && planes.narrow_row == p.columns && p.columns == p.width)
     return {1, p.rows * p.columns, 0, 0};
   return {p.rows, p.columns, p.step * p.width, planes.narrow_row};
@@ -142,12 +142,12 @@ std::vector<int32_t> Planes::places(int64_t image) const {
 
 void pack_plane(const float* x, const Pixels& pixels, const Planes& planes, float scale, float bias,
                 float* to) {
-  const Rows r = rows_of(pixels, planes);
+  const PlaneRows r = rows_of(pixels, planes);
   return pixels.step == 1 ? scaled_rows(x, r, scale, bias, to) : every_second(x, r, scale, bias, to);
 }
 
 double pack_plane(const float* x, const Pixels& pixels, const Planes& planes, float bias, float* to) {
-  Rows r = rows_of(pixels, planes);
+  PlaneRows r = rows_of(pixels, planes);
   double sum = 0;
   for (; r.rows == 1 && r.columns > kRun; x += kRun, to += kRun, r.columns -= kRun)
     sum += summed_rows(x, {1, kRun, 0, 0}, bias, to);
@@ -160,7 +160,7 @@ void pack_plane(const float* x, const float* y, const Pixels& pixels, const Plan
 }
 
 void unpack_plane(const float* from, const Planes& planes, const Pixels& pixels, float* x) {
-  Rows r = rows_of(pixels, planes);
+  PlaneRows r = rows_of(pixels, planes);
   std::swap(r.from, r.to);
   return pixels.step == 1 ? scaled_rows(from, r, 1.0f, 0.0f, x) : to_every_second(from, r, x);
 }
