@@ -1,5 +1,6 @@
 """Networks that PyTorch's two exporters write, in ONNX Runtime, beside our engine: equal to 1e-4 of the output's range.
-Then graphs that the engine must refuse in one line. usage: foreign_models_test.py FEWSHIFT [NAME | refusals]..."""
+Graphs that compute on constants likewise. Then graphs that the engine must refuse in one line.
+usage: foreign_models_test.py FEWSHIFT [NAME | constants | refusals]..."""
 import contextlib
 import io
 import logging
@@ -15,6 +16,7 @@ import onnxruntime
 import torch
 from onnx import TensorProto, helper
 
+import foreign_constants
 from foreign_models import MODELS, build, images
 
 # exporter: script (TorchScript's) or dynamo; unfolded: its batch norms stand as they are, as in a model kept trainable
@@ -168,19 +170,40 @@ def check_refusals(fewshift, folder):
             yield f"refusal of {name}: exit {ran.returncode}, {ran.stderr.strip().replace(folder, '')!r}"
 
 
+def check_constants(fewshift, folder):
+    file, source, target = (f"{folder}/{name}" for name in ("constants.onnx", "x.npy", "y.npy"))
+    for name, make in foreign_constants.CONSTANTS.items():
+        nodes, constants, shape = make()
+        foreign_constants.write(file, nodes, constants, shape)
+        x = numpy.random.default_rng(1).standard_normal(shape, "float32")
+        theirs = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]).run(None, {"image": x})[0]
+        numpy.save(source, x)
+        ran = engine(fewshift, file, source, target)
+        if ran.returncode != 0:
+            yield f"{name}: {ran.stderr.strip().replace(folder, '')}"
+            continue
+        ours = numpy.load(target)
+        apart = numpy.abs(ours - theirs).max() / numpy.ptp(theirs) if ours.shape == theirs.shape else numpy.inf
+        print(f"{name}: {apart:.1e}")
+        if not apart <= 1e-5:
+            yield f"{name}: {apart:.1e} apart, {ours.shape} for {theirs.shape}"
+
+
 def main(fewshift, *names):
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     onnxruntime.set_default_logger_severity(3)
     torch.set_num_threads(1)  # so small are they
-    unknown = set(names) - {*MODELS, "refusals"}
+    unknown = set(names) - {*MODELS, "constants", "refusals"}
     if unknown:
-        sys.exit(f"no model is named {' '.join(sorted(unknown))}; there are {' '.join(MODELS)} refusals")
+        sys.exit(f"no model is named {' '.join(sorted(unknown))}; there are {' '.join(MODELS)} constants refusals")
     faults = []
     with tempfile.TemporaryDirectory() as folder:
         for name in MODELS:
             for case in cases(name) if not names or name in names else ():
                 faults += check(fewshift, case, folder)
+        if not names or "constants" in names:
+            faults += check_constants(fewshift, folder)
         if not names or "refusals" in names:
             faults += check_refusals(fewshift, folder)
     print(f"\n{len(faults)} faults", *faults, sep="\n")

@@ -221,11 +221,14 @@ class NodeReader {
   }
   // What a node makes of constants.
   int fold(const Node& node, const std::vector<Dims>& given, const Dims& result) {
+    int64_t each = 1;  // of an element of the result
     if (std::holds_alternative<Conv>(node.op) || std::holds_alternative<Linear>(node.op))
-      unsupported("computes on constants alone");
+      each = elements(given[1]) / std::max<int64_t>(1, given[1][0]);
     folded_ += elements(result);
     for (const Dims& d : given) folded_ += elements(d);
-    if (folded_ > kMostFolded) unsupported("computes on too large constants");
+    if (folded_ > kMostFolded || each > kMostFolded || elements(result) * each > kMostFolded - folded_)
+      unsupported("computes on too large constants");
+    folded_ += elements(result) * each;
     Graph small;
     small.input = small.add_value("");
     std::vector<int> inputs = {small.input};

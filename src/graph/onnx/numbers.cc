@@ -34,6 +34,12 @@ class Computation {
         {"Neg", call<&Computation::unary<negate>>},
         {"Ceil", call<&Computation::unary<ceiling>>},
         {"Floor", call<&Computation::unary<floor>>},
+        {"Round", call<&Computation::unary<round>>},
+        {"Sqrt", call<&Computation::unary<root>>},
+        {"Exp", call<&Computation::unary<exponential>>},
+        {"Abs", call<&Computation::unary<magnitude>>},
+        {"Reciprocal", call<&Computation::unary<reciprocal>>},
+        {"Pow", call<&Computation::binary<power>>},
         {"Clip", call<&Computation::clip>},
         {"Cast", call<&Computation::cast>},
         {"Identity", call<&Computation::same>},
@@ -71,6 +77,12 @@ class Computation {
   static double negate(double a) { return -a; }
   static double ceiling(double a) { return std::ceil(a); }
   static double floor(double a) { return std::floor(a); }
+  static double round(double a) { return std::nearbyint(a); }  // halves to even
+  static double root(double a) { return std::sqrt(a); }
+  static double exponential(double a) { return std::exp(a); }
+  static double magnitude(double a) { return std::abs(a); }
+  static double reciprocal(double a) { return quotient(1, a); }
+  static double power(double a, double b) { return std::pow(a, b); }
 
   bool has(size_t k) const { return k < inputs_.size() && inputs_[k]; }
   const Numbers& in(size_t k) const {

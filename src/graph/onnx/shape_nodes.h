@@ -9,17 +9,19 @@ class ShapeNodes : public NodeReader {
  protected:
   using NodeReader::NodeReader;
 
-  // A computation on sizes, which are all known: done at once.
+  // A computation on sizes, or on few enough constants: done at once. What cannot be done so with constants
+  // is left to the graph, which folds them too (emit).
   bool translate_numbers() {
     if (node_->type == "Shape") return shape(), true;
-    bool some = node_->type == "ConstantOfShape";
+    if (!computes(node_->type)) return false;
+    bool sizes = node_->type == "ConstantOfShape";
     std::vector<Numbers> constants(node_->inputs.size());
     std::vector<const Numbers*> inputs(node_->inputs.size(), nullptr);
     for (size_t k = 0; k < inputs.size(); ++k) {
       if (!has(k)) continue;
       if (const auto found = numbers_.find(input(k)); found != numbers_.end()) {
         inputs[k] = &found->second;
-        some = true;
+        sizes |= found->second.whole;
         continue;
       }
       const auto value = known_.find(input(k));
@@ -29,10 +31,10 @@ class ShapeNodes : public NodeReader {
       constants[k] = {t.dims, {t.values.begin(), t.values.end()}, false};
       inputs[k] = &constants[k];
     }
-    if (!some || !computes(node_->type)) return false;
     try {
       keep(out(), compute(*node_, inputs, opset_));
     } catch (const NotComputed& error) {
+      if (!sizes) return false;
       unsupported(error.what());
     }
     return true;
@@ -196,7 +198,16 @@ class ShapeNodes : public NodeReader {
     Ints order;
     for (size_t k = dims(0).size(); k-- > 0;) order.push_back(static_cast<int64_t>(k));
     if (const AttributeMessage* a = find("perm")) order = a->integers;
+    const Dims x = dims(0);
     if (!is_constant(0) && (order.empty() || order[0] != 0)) unsupported("moves the batch");
+    if (!is_permutation(order, x.size())) corrupt("its order does not name each axis once");
+    Ints moved;  // axes in which there is more than one place to be
+    Dims made;
+    for (int64_t a : order) {
+      made.push_back(x[a]);
+      if (x[a] != 1 || a == 0) moved.push_back(a);
+    }
+    if (std::is_sorted(moved.begin(), moved.end())) return add_reshape(std::move(made));
     add(Transpose{order}, {in(0)});
   }
 };
