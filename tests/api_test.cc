@@ -188,6 +188,28 @@ TEST_F(Api, ErrorsAreStatusesAndTexts) {
   fewshift_session_close(nullptr), fewshift_model_close(nullptr);
 }
 
+TEST_F(Api, NullIsAnErrorOfGettersToo) {
+  fewshift_model* model = nullptr;
+  int64_t dims[4];
+  const auto expect_named = [&](bool none, const char* argument) {
+    EXPECT_TRUE(none) << argument;
+    EXPECT_EQ(std::string(fewshift_error()), std::string(argument) + ": is NULL");
+    EXPECT_EQ(fewshift_model_open("nowhere.onnx", nullptr, &model), FEWSHIFT_NOT_FOUND);  // another error
+  };
+  expect_named(fewshift_model_input_dims(nullptr, dims, 4) == 0, "model");
+  expect_named(fewshift_model_output_dims(nullptr, dims, 4) == 0, "model");
+  expect_named(fewshift_model_features(nullptr) == 0, "model");
+  expect_named(fewshift_model_classes(nullptr) == 0, "model");
+  expect_named(fewshift_model_class_name(nullptr, 0) == nullptr, "model");
+  expect_named(fewshift_model_preprocessing(nullptr) == nullptr, "model");
+  expect_named(fewshift_model_metadata(nullptr, "x") == nullptr, "model");
+  ASSERT_EQ(fewshift_model_open(file().c_str(), nullptr, &model), FEWSHIFT_OK);
+  expect_named(fewshift_model_metadata(model, nullptr) == nullptr, "key");
+  expect_named(fewshift_model_input_dims(model, nullptr, 4) == 0, "dims");
+  EXPECT_EQ(fewshift_model_input_dims(model, nullptr, 0), 4);
+  fewshift_model_close(model);
+}
+
 TEST_F(Api, CallersMayLowerTheLimits) {
   const std::string onnx = bytes();
   const auto refused = [&](const fewshift::Limits& limits) {

@@ -17,7 +17,8 @@
  *
  * Errors. What returns a fewshift_status gives FEWSHIFT_OK or says with fewshift_error() what went wrong,
  * naming the file or field; what it would have written to is left as it was. Nothing is printed, no exception
- * leaves the library, nothing ends the process. Arguments must not be NULL unless it says so.
+ * leaves the library, nothing ends the process. Where an argument must not be NULL (it says so where it may),
+ * NULL is such an error; functions that return no status then give 0 or NULL.
  *
  * Text is UTF-8 and belongs to the library; it lives as long as the model it comes from.
  *
@@ -60,13 +61,14 @@ typedef enum fewshift_status {
   FEWSHIFT_INTERNAL = 8 /* a fault of the library */
 } fewshift_status;
 
-/* What went wrong in the calling thread's last call that failed, in one line; "" if none has. It stays through
- * calls that succeed, until the next that fails. */
+/* What went wrong in the calling thread's last call that failed, in one line; "" if none has. It stays
+ * through calls that succeed, until the next that fails. */
 FEWSHIFT_API const char* fewshift_error(void);
 
 /* What a model may take at most: files may come from strangers. 0 means the library's own limit. */
 typedef struct fewshift_limits {
-  size_t size;          /* sizeof(fewshift_limits), so that later versions may add to it: what lies beyond it is not read */
+  size_t size; /* sizeof(fewshift_limits), so that later versions may add to it: what lies beyond it is not
+                  read */
   int64_t file_bytes;   /* of the ONNX file; 2 GiB */
   int64_t nodes;        /* of its graph; 20,000 */
   int64_t weight_bytes; /* of its weights as the nodes read them; 4 GiB */
@@ -101,13 +103,15 @@ FEWSHIFT_API const char* fewshift_model_preprocessing(const fewshift_model* mode
 /* An entry of the file's metadata, or NULL. */
 FEWSHIFT_API const char* fewshift_model_metadata(const fewshift_model* model, const char* key);
 
-/* For batches of so many pictures (1 to 2^20), computed on so many threads (1 to 1,024; the caller's is one of them). */
+/* For batches of so many pictures (1 to 2^20), computed on so many threads (1 to 1,024; the caller's is one
+ * of them). */
 FEWSHIFT_API fewshift_status fewshift_session_create(const fewshift_model* model, int64_t batch, int threads,
                                                      fewshift_session** session);
 FEWSHIFT_API void fewshift_session_close(fewshift_session* session); /* may be NULL */
 
 /* The tensor road: input [batch,C,H,W], output [batch] times the output's sizes, features [batch][features]
- * or NULL (left alone where the network has none); float32, row-major. Allocates nothing and cannot fail but for NULL. */
+ * or NULL (left alone where the network has none); float32, row-major. Allocates nothing and cannot fail but
+ * for NULL. */
 FEWSHIFT_API fewshift_status fewshift_run(fewshift_session* session, const float* input, float* output,
                                           float* features);
 

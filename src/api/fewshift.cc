@@ -92,6 +92,17 @@ void need(const void* pointer, const char* name) {
   if (!pointer) throw Error(ErrorCode::kInvalidArgument, name, "is NULL");
 }
 
+// What f gives of a model, or `none`, with the error set.
+template <class T, class F>
+T get(const fewshift_model* model, T none, F f) noexcept {
+  T value = none;
+  guarded([&] {
+    need(model, "model");
+    value = f(*model->loaded);
+  });
+  return value;
+}
+
 graph::Limits limits_of(const fewshift_limits* given) {
   graph::Limits limits;
   if (!given) return limits;
@@ -120,6 +131,7 @@ fewshift_model* make_model(std::shared_ptr<const engine::Model> network, const s
 }
 
 int give_dims(const std::vector<int64_t>& from, int64_t* dims, int capacity) {
+  if (capacity > 0) need(dims, "dims");
   for (int k = 0; k < std::min<int>(capacity, static_cast<int>(from.size())); ++k) dims[k] = from[k];
   return static_cast<int>(from.size());
 }
@@ -256,32 +268,35 @@ void fewshift_model_close(fewshift_model* model) {
 }
 
 int fewshift_model_input_dims(const fewshift_model* model, int64_t* dims, int capacity) {
-  return give_dims(model->loaded->network->input_dims(), dims, capacity);
+  return get(model, 0, [&](const Loaded& m) { return give_dims(m.network->input_dims(), dims, capacity); });
 }
 int fewshift_model_output_dims(const fewshift_model* model, int64_t* dims, int capacity) {
-  return give_dims(model->loaded->network->output_dims(), dims, capacity);
+  return get(model, 0, [&](const Loaded& m) { return give_dims(m.network->output_dims(), dims, capacity); });
 }
 int64_t fewshift_model_features(const fewshift_model* model) {
-  return model->loaded->network->feature_count();
+  return get(model, int64_t{0}, [](const Loaded& m) { return m.network->feature_count(); });
 }
 int64_t fewshift_model_classes(const fewshift_model* model) {
-  return static_cast<int64_t>(model->loaded->info.class_names.size());
+  return get(model, int64_t{0},
+             [](const Loaded& m) { return static_cast<int64_t>(m.info.class_names.size()); });
 }
 const char* fewshift_model_class_name(const fewshift_model* model, int64_t k) {
-  const auto& names = model->loaded->info.class_names;
-  return k < 0 || k >= static_cast<int64_t>(names.size()) ? nullptr : names[k].c_str();
+  return get(model, static_cast<const char*>(nullptr), [&](const Loaded& m) {
+    const auto& names = m.info.class_names;
+    return k < 0 || k >= static_cast<int64_t>(names.size()) ? nullptr : names[k].c_str();
+  });
 }
 const char* fewshift_model_preprocessing(const fewshift_model* model) {
-  return model->loaded->preprocessing.c_str();
+  return get(model, static_cast<const char*>(nullptr),
+             [](const Loaded& m) { return m.preprocessing.c_str(); });
 }
 const char* fewshift_model_metadata(const fewshift_model* model, const char* key) {
-  const char* text = nullptr;
-  guarded([&] {
-    const auto& metadata = model->loaded->network->metadata();
+  return get(model, static_cast<const char*>(nullptr), [&](const Loaded& m) {
+    need(key, "key");
+    const auto& metadata = m.network->metadata();
     const auto found = metadata.find(key);
-    if (found != metadata.end()) text = found->second.c_str();
+    return found == metadata.end() ? nullptr : found->second.c_str();
   });
-  return text;
 }
 
 fewshift_status fewshift_session_create(const fewshift_model* model, int64_t batch, int threads,
