@@ -1,12 +1,15 @@
 // The commands, from pictures to names, and what they say of bad input.
 // SPDX-License-Identifier: Apache-2.0
+#include <pty.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "core/file.h"
 #include "core/npy.h"
@@ -445,12 +448,99 @@ TEST_F(CommandLineTest, HelpAndUsage) {
     EXPECT_EQ(run({command, "--help"}).code, 0) << command;
   }
   EXPECT_EQ(run({}).code, 2);
-  EXPECT_EQ(run({"trian"}).code, 2);
+  const std::vector<std::pair<std::vector<std::string>, std::string>> wrong = {
+      {{"inspct", "x"}, "no command inspct: was inspect meant?"},
+      {{"train", "--out", "x", "--optimizer", "sgd"}, "no option --optimizer: was --optimiser meant?"},
+      {{"train", "--out", "x", "--epoch=3"}, "no option --epoch: was --epochs meant?"},
+      {{"data", "check", "x", "--jsn"}, "no option --jsn: was --json meant?"},
+      {{"train", "--out", "x", "--data", "y"}, "--model"},
+      {{"train", "--out", "x", "--model", "fenet_0.5"}, "--data"},
+      {{"train", "--out", "x", "--data", "y", "--model", "fenet_0.5", "--optimiser", "adam"}, "--optimiser"},
+      {{"train", "--out", "x", "--data", "y", "--model", "fenet_0.5", "--set", "train.optimiser=adam"},
+       "train.optimiser"},
+      {{"train", "--out", "x", "--set", "shift.rat=3"},
+       "shift.rat: there is no such field in a recipe: was shift.rate meant?"},
+      {{"train", "--out", "x", "--set", "shift.rate=fast"}, "shift.rate: must be a number"},
+      {{"train", "--out", "x", "--set", "train.epochs=0", "--epochs", "1"},
+       "--epochs: gives train.epochs a second value"},
+      {{"train", "--out", "x", "--set", "shift.rate=1", "--set", "shift.rate=2"},
+       "shift.rate a second value"}};
+  for (const auto& [arguments, what] : wrong) {
+    const Outcome outcome = run(arguments);
+    EXPECT_EQ(outcome.code, 2) << what;
+    EXPECT_NE(outcome.err.find(what), std::string::npos) << outcome.err;
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+  }
+  write_file_atomic(path("recipe.toml"), "[train]\noptimiser = \"adam\"\n");
+  EXPECT_EQ(
+      run({"train", "--out", "x", "--data", "y", "--model", "fenet_0.5", "--recipe", path("recipe.toml")})
+          .code,
+      1)
+      << "a file is no usage";
   EXPECT_EQ(run({"train", "--out"}).code, 2);
   EXPECT_EQ(run({"eval", "x", "--data", "y", "--batch", "many"}).code, 2);
   EXPECT_EQ(run({"bench", "x.onnx", "--fused", "off"}).code, 2);
   for (const char* timeout : {"nan", "0", "86401", "soon"})
     EXPECT_EQ(run({"train", "--out", "x", "--timeout", timeout}).code, 2) << timeout;
+}
+
+// At 80 columns no line of a training is wrapped, and the bar is there.
+TEST_F(CommandLineTest, LinesFitTheTerminal) {
+  const std::string data = pictures("data", 2, 16, 0).string();
+  winsize size{24, 80, 0, 0};
+  int terminal = -1, end = -1;
+  ASSERT_EQ(openpty(&terminal, &end, nullptr, nullptr, &size), 0);
+  std::string shown;
+  std::thread reader([&] {
+    char bytes[4096];
+    for (ssize_t n; (n = read(terminal, bytes, sizeof bytes)) > 0;)
+      shown.append(bytes, static_cast<size_t>(n));
+  });
+  const Outcome outcome = run({"train", "--model", "fenet_0.5", "--size", "32", "--epochs", "2", "--batch",
+                               "8", "--data", data, "--out", path("run")},
+                              [&] { dup2(end, STDERR_FILENO); });
+  close(end);
+  reader.join();
+  close(terminal);
+  EXPECT_EQ(outcome.code, 0) << shown;
+  EXPECT_NE(shown.find("─"), std::string::npos) << shown;
+  EXPECT_NE(shown.find("epoch 2/2  loss"), std::string::npos) << shown;
+  int column = 0;
+  bool escaped = false;
+  for (const char c : shown) {
+    if (c == '\033') escaped = true;
+    if (!escaped) column = c == '\n' || c == '\r' ? 0 : column + ((c & 0xC0) != 0x80);
+    if (escaped && std::isalpha(static_cast<unsigned char>(c))) escaped = false;
+    ASSERT_LE(column, 80) << shown;
+  }
+}
+
+// One folder of class folders, and no more.
+TEST_F(CommandLineTest, ClassFoldersByThemselvesAreEnough) {
+  fs::rename(pictures("data", 3, 20, 0) / "train", folder / "flowers");
+  const std::string data = path("flowers"), run_folder = path("run");
+  const Outcome checked = run({"data", "check", data, "--few", "10"});
+  EXPECT_EQ(checked.code, 0) << checked.out << checked.err;
+  EXPECT_NE(checked.out.find("train      60 pictures, 3 classes of 20 to 20"), std::string::npos)
+      << checked.out;
+  const Outcome trained = run(train(data, run_folder));
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  EXPECT_NE(
+      trained.err.find("class folders, 3 classes, train 54, val 6 (a part of every class, by the seed)"),
+      std::string::npos)
+      << trained.err;
+  const json metrics = json::parse(read_file(run_folder + "/metrics.jsonl")),
+             evaluated = json::parse(run({"eval", run_folder, "--data", data, "--json"}).out);
+  EXPECT_EQ(evaluated["split"], "val");
+  EXPECT_EQ(evaluated["images"], 6);
+  EXPECT_NEAR(evaluated["top1"].get<double>(), metrics["val_top1"].get<double>(), 1e-9);
+  const Outcome compared = run({"compare", run_folder, "--data", data, "--json"});
+  EXPECT_EQ(json::parse(compared.out)["rows"][0]["runs"][0]["images"], 6) << compared.err;
+  const Outcome packed = run({"data", "pack", data, "--out", path("shards"), "--json"});
+  ASSERT_EQ(packed.code, 0) << packed.err;
+  EXPECT_EQ(json::parse(packed.out)["pictures"], 60);
+  fs::remove_all(*fs::directory_iterator(data));
+  expect_failure(run({"eval", run_folder, "--data", data}), data);
 }
 
 TEST_F(CommandLineTest, ModelsAreListed) {

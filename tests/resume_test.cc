@@ -147,7 +147,7 @@ TEST_F(ResumeTest, ANaNLossStopsAndKeepsTheLastGoodCheckpoint) {
   EXPECT_TRUE(read_file(path("run/last.safetensors")) == good);
 }
 
-TEST_F(ResumeTest, OtherPicturesOrNoStateAreRefused) {
+TEST_F(ResumeTest, OtherPicturesAreRefused) {
   auto args = train("run");
   args[8] = "1";  // epochs
   ASSERT_EQ(run(args).code, 0);
@@ -159,20 +159,75 @@ TEST_F(ResumeTest, OtherPicturesOrNoStateAreRefused) {
   fs::rename(data, data + "_moved");
   moved.back() = data + "_moved";
   EXPECT_EQ(run(moved).code, 0) << "the same pictures elsewhere are the same pictures";
-  fs::remove(path("run/state.safetensors"));
-  const Outcome nothing = run(moved);
-  EXPECT_EQ(nothing.code, 1);
-  EXPECT_NE(nothing.err.find("state.safetensors"), std::string::npos) << nothing.err;
 }
 
-TEST_F(ResumeTest, ABrokenStateIsNamed) {
+// Weights are never trained over in silence: whatever has become of the state, it is named, and so is another
+// way on.
+TEST_F(ResumeTest, AMissingEmptyShortOrAlteredStateIsRefused) {
+  auto args = train("run");
+  args[8] = "1";  // epochs
+  ASSERT_EQ(run(args).code, 0);
+  const std::string state = read_file(path("run/state.safetensors")),
+                    best = read_file(path("run/best.safetensors"));
+  std::string altered = state;
+  for (size_t k = 0; k < 4; ++k) altered[altered.size() - 1000 + k] ^= 1;
+  const auto expect_refusal = [&] {
+    const Outcome outcome = run(resume("run"));
+    EXPECT_EQ(outcome.code, 1);
+    EXPECT_NE(outcome.err.find("run/state.safetensors"), std::string::npos) << outcome.err;
+    EXPECT_NE(outcome.err.find("--init " + path("run")), std::string::npos) << outcome.err;
+    EXPECT_TRUE(read_file(path("run/best.safetensors")) == best);
+  };
+  for (const std::string& bytes :
+       {std::string(), std::string("not a state"), state.substr(0, state.size() / 2), altered}) {
+    write_file_atomic(path("run/state.safetensors"), bytes);
+    expect_refusal();
+  }
+  fs::remove(path("run/state.safetensors"));
+  expect_refusal();
+  fs::remove(path("run/config.toml"));
+  EXPECT_EQ(run(args).code, 1) << "weights alone are a run too";
+  EXPECT_TRUE(read_file(path("run/best.safetensors")) == best);
+}
+
+TEST_F(ResumeTest, AlteredWeightsAreNamedWhereverTheyAreRead) {
   auto args = train("run");
   args[8] = "1";
   ASSERT_EQ(run(args).code, 0);
-  write_file_atomic(path("run/state.safetensors"), "not a state");
-  const Outcome outcome = run(resume("run"));
-  EXPECT_EQ(outcome.code, 1);
-  EXPECT_NE(outcome.err.find("state.safetensors"), std::string::npos) << outcome.err;
+  std::string bytes = read_file(path("run/best.safetensors"));
+  for (size_t k = 0; k < 4; ++k) bytes[bytes.size() - 1000 + k] ^= 1;
+  write_file_atomic(path("run/best.safetensors"), bytes);
+  auto again = train("again");
+  again.insert(again.end(), {"--init", path("run")});
+  const std::vector<std::vector<std::string>> commands = {{"eval", path("run"), "--data", data},
+                                                          {"inspect", path("run")},
+                                                          {"export", path("run"), "--out", path("x.onnx")},
+                                                          again};
+  for (const auto& command : commands) {
+    const Outcome outcome = run(command);
+    EXPECT_EQ(outcome.code, 1) << command[0];
+    EXPECT_NE(outcome.err.find("best.safetensors"), std::string::npos) << outcome.err;
+    EXPECT_NE(outcome.err.find("checksum"), std::string::npos) << outcome.err;
+  }
+}
+
+TEST_F(ResumeTest, AReplacedPictureIsNoticed) {
+  auto args = train("run");
+  args[8] = "1";
+  ASSERT_EQ(run(args).code, 0);
+  fs::path picture;
+  for (const auto& entry : fs::recursive_directory_iterator(data + "/train"))
+    if (entry.is_regular_file()) picture = entry.path();
+  const std::string before = read_file(picture);
+  write_file_atomic(picture, before);  // the same bytes, at another time
+  const Outcome touched = run(resume("run"));
+  EXPECT_EQ(touched.code, 0) << touched.err;
+  EXPECT_NE(touched.err.find("files were written since"), std::string::npos) << touched.err;
+  write_file_atomic(picture, before + "more");
+  const Outcome other = run(resume("run"));
+  EXPECT_EQ(other.code, 1);
+  EXPECT_NE(other.err.find("--data " + data), std::string::npos) << other.err;
+  EXPECT_NE(other.err.find("replaced"), std::string::npos) << other.err;
 }
 
 }  // namespace

@@ -46,7 +46,7 @@ int bench_data(const BenchOptions& o) {
   recipe.rand_augment = o.rand_augment;
   recipe.scale_min = o.scale_min;
   if (o.batch > 0) recipe.batch = o.batch;
-  recipe.workers = threads(o.threads);
+  recipe.workers = all_threads(o.threads);
   const int size = o.size > 0 ? o.size : 224;
   const Preprocess preprocess = default_preprocess(size);
   const Data data = open_training_data(recipe, preprocess);

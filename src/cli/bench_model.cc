@@ -113,7 +113,7 @@ void print_layers(const std::vector<Session::Layer>& layers, double peak) {
 }  // namespace
 
 int bench_model(const BenchOptions& o) {
-  const int workers = threads(o.threads), batch = o.batch > 0 ? o.batch : 1,
+  const int workers = all_threads(o.threads), batch = o.batch > 0 ? o.batch : 1,
             steps = o.steps > 0 ? o.steps : 100;
   const auto began = std::chrono::steady_clock::now();
   const auto model = Model::load(o.model);

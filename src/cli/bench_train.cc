@@ -122,11 +122,11 @@ struct Row {
 int bench_train(const BenchOptions& o) {
   const int batch = o.batch > 0 ? o.batch : 64, steps = o.steps > 0 ? o.steps : 15;
   use_huge_pages();
-  set_threads(o.threads);
+  set_threads(all_threads(o.threads));
   set_fused(o.fused == "on");
   set_hidden(o.hidden);
   set_bf16_products(o.precision == "bf16");
-  const double peak = peak_gflops(threads(o.threads));  // before OpenMP has threads that wait by spinning
+  const double peak = peak_gflops(all_threads(o.threads));  // before OpenMP has threads that wait by spinning
   Recipe recipe;
   recipe.model = o.train;
   recipe.shift = o.shift;
@@ -175,7 +175,7 @@ int bench_train(const BenchOptions& o) {
     nlohmann::json result = {{"model", o.train},
                              {"size", size},
                              {"batch", batch},
-                             {"threads", threads(o.threads)},
+                             {"threads", all_threads(o.threads)},
                              {"fused", o.fused == "on"},
                              {"hidden", o.hidden},
                              {"shift", o.shift},
@@ -201,7 +201,7 @@ int bench_train(const BenchOptions& o) {
   std::printf(
       "%s  %d px  batch %d  %d threads: %.1f images/s (best %.1f)  %.1f GFLOP/s, %.0f%% of the peak of "
       "%.0f, %.0f%% of the %.0f beside the steps  %.0f MB, %.0f of them the step's\n",
-      o.train.c_str(), size, batch, threads(o.threads), batch / whole, batch / best, all.gflops(batch),
+      o.train.c_str(), size, batch, all_threads(o.threads), batch / whole, batch / best, all.gflops(batch),
       100 * all.gflops(batch) / peak, peak, 100 * all.gflops(batch) / beside, beside, memory,
       memory - before);
   std::printf("%-24s %11s %11s %9s %6s %6s\n", "", "forward ms", "backward ms", "M-Adds", "peak", "beside");

@@ -3,6 +3,9 @@
 #pragma once
 #include <functional>
 #include <string>
+#include <utility>
+
+#include "core/error.h"
 
 namespace CLI {
 class App;
@@ -14,6 +17,12 @@ using Action = std::function<int()>;
 
 // Exit codes, for scripts.
 constexpr int kDone = 0, kFailed = 1, kUsage = 2, kDiffers = 3, kInterrupted = 130;
+
+// A command line that is wrong, as against what it names.
+struct UsageError : Error {
+  UsageError(std::string where, const std::string& message)
+      : Error(ErrorCode::kInvalidArgument, std::move(where), message) {}
+};
 
 // Runs it; what it throws becomes one line on standard error. The exit code.
 int tell(const Action& action);

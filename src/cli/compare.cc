@@ -13,6 +13,7 @@
 #include "arch/count.h"
 #include "cli/commands.h"
 #include "cli/metrics.h"
+#include "cli/open_classifier.h"
 #include "cli/torch_threads.h"
 #include "core/error.h"
 #include "core/json_text.h"
@@ -20,7 +21,6 @@
 #include "train/checkpoint.h"
 #include "train/interval.h"
 #include "train/run_files.h"
-#include "train/trainer.h"
 
 namespace fewshift::cli {
 namespace {
@@ -63,7 +63,8 @@ Fields settings_of(const Recipe& recipe, const TrainedModel& model) {
 // On `data`, or, without one, as the run found on val at the epoch it kept.
 void take_accuracy(const Options& o, TrainedModel& model, Run& run) {
   if (!o.data.empty()) {
-    const Measured measured = measure(classifier_of(model), o.data, {100, threads(0), o.flip});
+    const Measured measured =
+        measure(classifier_of(model), o.data, {100, threads(0), o.flip}, own_val(run.path, o.data));
     run.top1 = measured.evaluation.top1;
     run.images = measured.evaluation.images;
     run.split = measured.split;
@@ -189,7 +190,7 @@ void print(const std::vector<Row>& rows) {
 }
 
 int run(const Options& o) {
-  set_threads(o.threads);
+  set_threads(threads(o.threads));
   std::vector<Run> runs;
   for (const std::string& path : o.runs) runs.push_back(read_run(o, path));
   const std::vector<Row> rows = rows_of(runs);

@@ -20,7 +20,8 @@ struct Options {
 
 int run(const Options& o) {
   const TrainedClassifier model = open_classifier(o.model, o.threads);
-  const auto [split, result] = measure(model, o.data, {o.batch, threads(0), o.flip});
+  const auto [split, result] =
+      measure(model, o.data, {o.batch, threads(0), o.flip}, own_val(o.model, o.data));
   for (const auto& [name, reason] : result.broken) {
     std::fprintf(stderr, "skipped a broken picture: %s: %s\n", name.c_str(), reason.c_str());
   }
@@ -56,7 +57,10 @@ Action eval_command(CLI::App& command) {
                    "Average over each picture and its mirror image: slower, a little better");
   command.add_flag("--json", o->json,
                    "One JSON object on standard output: top1, top5 (0 to 1), images, loss");
-  command.footer("Measures on test/ if there is one, else on val/, and says which.");
+  command.footer(
+      "Measures on test/ if there is one, else on val/, or else on the pictures that the RUN held out as "
+      "val; "
+      "and says which.");
   return [o] { return run(*o); };
 }
 

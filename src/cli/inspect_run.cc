@@ -15,7 +15,6 @@
 #include "nn/displacements.h"
 #include "train/checkpoint.h"
 #include "train/run_files.h"
-#include "train/trainer.h"
 #include "train/training_data.h"
 
 namespace fewshift::cli {

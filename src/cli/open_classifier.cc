@@ -7,6 +7,8 @@
 #ifdef FEWSHIFT_TRAIN
 #include "cli/torch_threads.h"
 #include "train/checkpoint.h"
+#include "train/held_out.h"
+#include "train/run_files.h"
 #else
 #include "cli/threads.h"
 #endif
@@ -20,12 +22,24 @@ bool is_onnx(const std::filesystem::path& path) {
 TrainedClassifier open_classifier(const std::filesystem::path& path, int asked) {
   if (is_onnx(path)) return onnx_classifier(path, threads(asked));
 #ifdef FEWSHIFT_TRAIN
-  set_threads(asked);
+  set_threads(threads(asked));
   return classifier_of(load_model(path));
 #else
   throw Error(ErrorCode::kUnsupported, path.string(),
               "this build has no LibTorch: `fewshift export` makes an .onnx of it, which is read here");
 #endif
+}
+
+OwnVal own_val([[maybe_unused]] const std::filesystem::path& run, [[maybe_unused]] const std::string& data) {
+#ifdef FEWSHIFT_TRAIN
+  if (std::filesystem::exists(RunFiles(run).config()))
+    return [run, data](const ModelInfo& info) {
+      Recipe recipe = read_run_recipe(run, run.string());
+      recipe.data = data;
+      return held_out(run.string(), recipe, info);
+    };
+#endif
+  return {};
 }
 
 }  // namespace fewshift::cli

@@ -1,6 +1,7 @@
 // A trained network, whatever it lies in. SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <filesystem>
+#include <string>
 
 #include "model/evaluate.h"
 
@@ -11,5 +12,8 @@ bool is_onnx(const std::filesystem::path& path);
 // MODEL.onnx on the engine; a RUN folder or a checkpoint on LibTorch, where this build has it. threads, 0:
 // all cores.
 TrainedClassifier open_classifier(const std::filesystem::path& path, int threads);
+
+// What `run` held out of `data`, where it is a RUN folder and this build reads those; else null.
+OwnVal own_val(const std::filesystem::path& run, const std::string& data);
 
 }  // namespace fewshift::cli

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -9,9 +10,13 @@
 #include <map>
 #include <new>
 #include <sstream>
+#include <string>
+#include <vector>
 
 #include "cli/commands.h"
 #include "cli/program.h"
+#include "cli/suggest.h"
+#include "cli/waiting.h"
 #include "core/error.h"
 #include "core/memory.h"
 
@@ -90,9 +95,39 @@ bool speaks() {
   return true;
 }
 
-int fail(const std::string& message) {
+int fail(const std::string& message, int code = kFailed) {
   std::cerr << "fewshift: " << message.substr(0, message.find('\n')) << '\n';
-  return kFailed;
+  return code;
+}
+
+std::vector<std::string> option_names(const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : command.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+// What is wrong with a command line, where we know it better than the parser does; else nothing.
+std::string misspelt(const CLI::App& app, int argc, char** argv) {
+  std::vector<std::string> commands;
+  for (const Row& row : kCommands) commands.push_back(row.name);
+  const std::string word = argc > 1 ? argv[1] : "";
+  if (word.empty() || word[0] == '-') return "";
+  const auto found = std::find(commands.begin(), commands.end(), word);
+  if (found == commands.end())
+    return "there is no command " + word + was_meant(word, commands) + " `fewshift --help` lists them";
+  const CLI::App* command = app.get_subcommand(word);
+  for (const CLI::App* deeper : command->get_subcommands()) command = deeper;  // those that were parsed
+  const std::vector<std::string> options = option_names(*command);
+  for (int k = 2; k < argc; ++k) {
+    const std::string given = std::string(argv[k]).substr(0, std::string(argv[k]).find('='));
+    if (given == "--") break;
+    if (given.starts_with("--") && std::find(options.begin(), options.end(), given) == options.end())
+      return word + " has no option " + given + was_meant(given, options) + " `fewshift " + word +
+             " --help` lists them";
+  }
+  return "";
 }
 
 }  // namespace
@@ -103,6 +138,8 @@ int tell(const Action& action) {
     if (std::fflush(stdout) != 0 || std::ferror(stdout) || !std::cout.flush())
       throw Error(ErrorCode::kIo, "standard output", "cannot write");
     return result;
+  } catch (const UsageError& error) {
+    return fail(error.what(), kUsage);
   } catch (const Error& error) {
     return fail(error.what());
 #ifdef FEWSHIFT_TRAIN
@@ -124,6 +161,7 @@ const std::string& program_name() {
 
 int program(int argc, char** argv) {
   if (argc > 0) g_name = std::filesystem::path(argv[0]).filename().string();
+  remember_arguments(argv);
   keep_freed_memory();
 
   CLI::App app("fewshift: convolutional networks that see with a few learned shifts", "fewshift");
@@ -140,6 +178,8 @@ int program(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    if (const std::string what = misspelt(app, argc, argv); !what.empty())
+      return speaks() ? fail(what, kUsage) : kUsage;
     std::ostringstream unheard;  // several processes were all told the same
     if (speaks()) return app.exit(error) == 0 ? kDone : kUsage;
     return app.exit(error, unheard, unheard) == 0 ? kDone : kUsage;

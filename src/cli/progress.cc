@@ -4,8 +4,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
+#include <vector>
 
 namespace fewshift::cli {
 namespace {
@@ -30,15 +33,43 @@ std::string sparsity(double share) {
   return share < 0 ? "" : text;
 }
 
-std::string figures(const StepReport& r) {
-  char text[192];
-  std::snprintf(text, sizeof text, "%5.0f images/s  loss %.3f  top-1 %4.1f%%%s  %s left", r.images_per_s,
-                r.loss, 100 * r.top1, sparsity(r.shift_sparsity).c_str(), duration(r.seconds_left).c_str());
-  return text;
+// A piece of a line; of those with a rank above 0 the highest are left out first where there is no room.
+struct Piece {
+  std::string text;
+  int rank = 0;
+};
+
+template <class... Values>
+Piece piece(int rank, const char* format, Values... values) {
+  char text[96];
+  std::snprintf(text, sizeof text, format, values...);
+  return {text, rank};
 }
 
-int terminal_width() {
+std::string fitted(std::vector<Piece> pieces, int width) {
+  for (;;) {
+    std::string line;
+    auto least = pieces.end();
+    for (auto piece = pieces.begin(); piece != pieces.end(); ++piece) {
+      line += piece->text;
+      if (piece->rank > 0 && (least == pieces.end() || piece->rank > least->rank)) least = piece;
+    }
+    if (static_cast<int>(line.size()) <= width || least == pieces.end()) return line;
+    pieces.erase(least);
+  }
+}
+
+std::vector<Piece> figures(const StepReport& r) {
+  return {piece(2, "%5.0f images/s  ", r.images_per_s),
+          piece(0, "loss %.3f  top-1 %4.1f%%", r.loss, 100 * r.top1),
+          {sparsity(r.shift_sparsity), 3},
+          piece(1, "  %s left", duration(r.seconds_left).c_str())};
+}
+
+// Columns; a line that is not for a terminal may be as long as it is.
+int line_width(bool terminal) {
   winsize size{};
+  if (!terminal) return 1000;
   return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
@@ -70,16 +101,19 @@ void Progress::on_step(const StepReport& r) {
   char head[64];
   std::snprintf(head, sizeof head, "epoch %ld/%ld ", r.epoch, r.epochs);
   if (!terminal_) {
-    std::fprintf(stderr, "%s step %ld/%ld  %s\n", head, r.step, r.steps, figures(r).c_str());
+    std::fprintf(stderr, "%s step %ld/%ld  %s\n", head, r.step, r.steps,
+                 fitted(figures(r), line_width(false)).c_str());
     return;
   }
-  const std::string tail = figures(r);
-  const int room = terminal_width() - static_cast<int>(std::string(head).size() + tail.size()) - 4;
+  constexpr int kLeastBar = 10;
+  const int width = line_width(true) - static_cast<int>(std::string(head).size()) - 2;
+  const std::string tail = fitted(figures(r), width - kLeastBar);
+  const int room = width - static_cast<int>(tail.size());
   std::string bar;
-  if (room >= 8) {
-    const int width = std::min(room, 40),
-              filled = static_cast<int>(width * r.step / std::max<int64_t>(1, r.steps));
-    for (int k = 0; k < width; ++k) bar += k < filled ? "━" : "─";
+  if (room >= kLeastBar) {
+    const int length = std::min(room, 40),
+              filled = static_cast<int>(length * r.step / std::max<int64_t>(1, r.steps));
+    for (int k = 0; k < length; ++k) bar += k < filled ? "━" : "─";
     if (colour_) bar = "\033[36m" + bar + "\033[0m";
   }
   std::fprintf(stderr, "\r\033[K%s%s %s", head, bar.c_str(), tail.c_str());
@@ -89,12 +123,17 @@ void Progress::on_step(const StepReport& r) {
 
 void Progress::on_epoch(const EpochReport& r) {
   clear_bar();
-  std::fprintf(stderr, "epoch %ld/%ld  loss %.3f  top-1 %4.1f%%", r.epoch, r.epochs, r.train_loss,
-               100 * r.train_top1);
-  if (r.val_top1 >= 0)
-    std::fprintf(stderr, "  val loss %.3f  val top-1 %4.1f%%", r.val_loss, 100 * r.val_top1);
-  std::fprintf(stderr, "%s  %.0f images/s  %s%s\n", sparsity(r.shift_sparsity).c_str(), r.images_per_s,
-               duration(r.seconds).c_str(), r.best && r.val_top1 >= 0 ? "  best" : "");
+  std::vector<Piece> line = {piece(0, "epoch %ld/%ld  loss %.3f  top-1 %4.1f%%", r.epoch, r.epochs,
+                                   r.train_loss, 100 * r.train_top1)};
+  if (r.val_top1 >= 0) {
+    line.push_back(piece(1, "  val loss %.3f", r.val_loss));
+    line.push_back(piece(0, "  val top-1 %4.1f%%", 100 * r.val_top1));
+  }
+  line.push_back({sparsity(r.shift_sparsity), 2});
+  line.push_back(piece(4, "  %.0f images/s", r.images_per_s));
+  line.push_back(piece(3, "  %s", duration(r.seconds).c_str()));
+  if (r.best && r.val_top1 >= 0) line.push_back({"  best"});
+  std::fprintf(stderr, "%s\n", fitted(line, line_width(terminal_)).c_str());
 }
 
 }  // namespace fewshift::cli

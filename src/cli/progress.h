@@ -4,7 +4,7 @@
 #include <chrono>
 #include <string>
 
-#include "train/trainer.h"
+#include "train/observer.h"
 
 namespace fewshift::cli {
 

@@ -13,9 +13,8 @@
 #include "html/report.h"
 #include "nn/displacements.h"
 #include "train/checkpoint.h"
+#include "train/held_out.h"
 #include "train/run_files.h"
-#include "train/trainer.h"
-#include "train/training_data.h"
 
 namespace fewshift::cli {
 namespace {
@@ -37,15 +36,7 @@ std::pair<std::string, std::shared_ptr<const Dataset>> pictures_of(const std::st
   check(as_it_is);
   if (as_it_is.test) return {"test", as_it_is.test};
   if (as_it_is.val) return {"val", as_it_is.val};
-  recipe.cache_mb = 0;
-  const Data data = open_training_data(recipe, info.preprocess);
-  if (!data.val) throw Error(ErrorCode::kNotFound, recipe.data, "has neither test/ nor val/ to report on");
-  const RunFiles files(path);
-  if (!std::filesystem::exists(files.state()) ||
-      read_safetensors(files.state()).metadata["data"] != data_fingerprint(data))
-    throw Error(ErrorCode::kInvalidArgument, recipe.data,
-                "is not as it was when " + path + " held a part of train/ out as val; a test/ is needed");
-  return {"val", data.val};
+  return {"val", held_out(path, recipe, info)};
 }
 
 html::ReportedRun read_run(const Options& o, const std::string& path) {
@@ -81,7 +72,7 @@ html::ReportedRun read_run(const Options& o, const std::string& path) {
 int run(const Options& o) {
   const std::filesystem::path page = o.html;
   if (extension_of(page) != ".html") throw Error(ErrorCode::kInvalidArgument, "--html", "must end in .html");
-  set_threads(o.threads);
+  set_threads(threads(o.threads));
   std::vector<html::ReportedRun> runs;
   for (const std::string& path : o.runs) runs.push_back(read_run(o, path));
   const auto beside = [&](const char* extension) {

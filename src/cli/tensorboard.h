@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "train/event_file.h"
-#include "train/trainer.h"
+#include "train/observer.h"
 
 namespace fewshift::cli {
 

@@ -5,8 +5,13 @@
 
 namespace fewshift::cli {
 
-// What was asked for, or all cores.
+// What was asked for, or as many as there are cores that nothing else keeps busy.
 inline int threads(int asked) {
+  return asked > 0 ? asked : free_cores();
+}
+
+// The same for measuring: as many as there are cores.
+inline int all_threads(int asked) {
   return asked > 0 ? asked : cores();
 }
 

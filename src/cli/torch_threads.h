@@ -3,11 +3,14 @@
 #include <ATen/Parallel.h>
 
 #include "cli/threads.h"
+#include "cli/waiting.h"
 
 namespace fewshift::cli {
 
-inline void set_threads(int asked) {
-  at::set_num_threads(threads(asked));
+// LibTorch's. To be called before any work is done (waiting.h).
+inline void set_threads(int count) {
+  if (count > 1) wait_briefly();
+  at::set_num_threads(count);
 }
 
 }  // namespace fewshift::cli

@@ -1,6 +1,7 @@
 // fewshift train
 // SPDX-License-Identifier: Apache-2.0
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -8,13 +9,15 @@
 #include <filesystem>
 #include <map>
 #include <optional>
-#include <set>
+#include <vector>
 
 #include "cli/commands.h"
 #include "cli/program.h"
 #include "cli/progress.h"
 #include "cli/ranges.h"
+#include "cli/suggest.h"
 #include "cli/tensorboard.h"
+#include "cli/waiting.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "train/launch.h"
@@ -48,6 +51,26 @@ struct Options {
   std::map<std::string, CLI::Option*> declared;  // whether it was
 };
 
+// The names of all fields, as --set has them.
+std::vector<std::string> field_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : field_values(Recipe{})) names.push_back(name);
+  return names;
+}
+
+// Sets one field from the command line, once.
+void set_given(Recipe& recipe, const std::string& field, const std::string& value, const std::string& how,
+               std::map<std::string, std::string>& given) {
+  const auto [before, first] = given.emplace(field, how);
+  if (!first)
+    throw UsageError(how, "gives " + field + " a second value; " + before->second + " gives it one");
+  try {
+    set_field(recipe, field, value, how);
+  } catch (const Error& error) {
+    throw UsageError(how, std::string(error.what()).substr(how.size() + 2));
+  }
+}
+
 // Calls f(option, field name) for the options that were given, in the order of the recipe.
 template <class F>
 void for_given(const Options& o, F f) {
@@ -56,29 +79,46 @@ void for_given(const Options& o, F f) {
                [&](const char* section, const char* key, const auto&, const char*, const char* option) {
                  if (!*option || o.declared.at(option)->count() == 0) return;
                  const std::string& value = o.named.at(option);
-                 if (value.empty()) throw Error(ErrorCode::kInvalidArgument, option, "is empty");
+                 if (value.empty()) throw UsageError(option, "is empty");
                  f(std::string(option), std::string(section) + "." + key, value);
                });
+}
+
+// What is wrong with the recipe is wrong usage where the command line says it, or leaves out what only it can
+// say.
+void check_given(const Recipe& recipe, const std::map<std::string, std::string>& given) {
+  try {
+    check_recipe(recipe);
+  } catch (const Error& error) {
+    const std::string what = std::string(error.what()).substr(error.where().size() + 2);
+    if (recipe.model.empty() || recipe.data.empty()) throw UsageError(error.where(), what);
+    visit_fields(recipe,
+                 [&](const char* section, const char* key, const auto&, const char*, const char* option) {
+                   const std::string field = std::string(section) + "." + key;
+                   if ((error.where() == field || error.where() == option) && given.count(field))
+                     throw UsageError(given.at(field), what);
+                 });
+    throw;
+  }
 }
 
 Recipe gather(const Options& o) {
   Recipe recipe;
   if (!o.recipe.empty()) read_recipe(o.recipe, recipe);
   const Recipe before = recipe;
-  std::set<std::string> given;  // fields named on the command line
+  std::map<std::string, std::string> given;  // fields named on the command line -> by what
   for (const std::string& assignment : o.set) {
     const size_t equals = assignment.find('=');
-    if (equals == std::string::npos) {
-      throw Error(ErrorCode::kInvalidArgument, "--set " + assignment,
-                  "must be FIELD=VALUE, as in shift.rate=0.02");
-    }
+    if (equals == std::string::npos)
+      throw UsageError("--set " + assignment, "must be FIELD=VALUE, as in shift.rate=0.02");
     const std::string field = assignment.substr(0, equals);
-    set_field(recipe, field, assignment.substr(equals + 1), "--set " + field);
-    given.insert(field);
+    const std::vector<std::string> fields = field_names();
+    if (!std::binary_search(fields.begin(), fields.end(), field))
+      throw UsageError("--set " + field, "there is no such field in a recipe" + was_meant(field, fields));
+    set_given(recipe, field, assignment.substr(equals + 1), "--set " + field, given);
   }
   for_given(o, [&](const std::string& option, const std::string& field, const std::string& value) {
-    set_field(recipe, field, value, option);
-    given.insert(field);
+    set_given(recipe, field, value, option, given);
   });
   // A penalty asked for decides the sparsity itself, unless that is asked for too.
   const Recipe usual;
@@ -91,6 +131,7 @@ Recipe gather(const Options& o) {
     if (!given.count("train.learning_rate")) recipe.learning_rate = usual.learning_rate;
     if (!given.count("train.weight_decay")) recipe.weight_decay = usual.weight_decay;
   }
+  check_given(recipe, given);
   return recipe;
 }
 
@@ -215,6 +256,7 @@ int run_launched(const Options& o, const Launch& launch) {
 int run(const Options& o) {
   const std::optional<Launch> launch = launch_from([](const char* name) { return std::getenv(name); });
   g_launched = launch && launch->size > 1;
+  wait_briefly();
   use_huge_pages();
   if (g_launched) return run_launched(o, *launch);
   World alone;

@@ -15,14 +15,18 @@ enum class ErrorCode {
   kNumeric,          // NaN or infinity where a number was needed
 };
 
-// A message as one line of at most 2,000 bytes: names in it may come from strangers' files.
+// A message as one line of at most some 400 bytes: names and shapes in it may come from strangers' files.
+// What is cut out is its middle, since its end says what to do.
 inline std::string one_line(const std::string& text) {
+  constexpr size_t kBegin = 250, kEnd = 150;
   std::string line;
-  for (const char c : text) {
-    if (line.size() == 2000) return line.append("...");
-    line.push_back(static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c);
-  }
-  return line;
+  for (const char c : text) line.push_back(static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c);
+  if (line.size() <= kBegin + kEnd) return line;
+  const auto continues = [&](size_t at) { return (static_cast<unsigned char>(line[at]) & 0xC0) == 0x80; };
+  size_t begin = kBegin, end = line.size() - kEnd;  // not within a character of UTF-8
+  while (begin > 0 && continues(begin)) --begin;
+  while (end < line.size() && continues(end)) ++end;
+  return line.substr(0, begin) + " ... " + line.substr(end);
 }
 
 // `where` names the file, field or option; `message` says what is wrong with it and what to do.

@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/file.h"
+#include "core/fnv.h"
 #include "core/json_text.h"
 
 namespace fewshift {
@@ -24,6 +25,32 @@ int64_t item_bytes(const std::string& dtype) {
       {"I32", 4},  {"U32", 4}, {"F32", 4}, {"F64", 8}, {"I64", 8}, {"U64", 8}};
   const auto found = sizes.find(dtype);
   return found == sizes.end() ? 0 : found->second;
+}
+
+constexpr const char* kChecksum = "checksum";
+
+using Metadata = std::map<std::string, std::string>;
+
+// Of all that a file holds, whatever the order and spelling of its header. Any change within eight bytes
+// changes it.
+std::string checksum(const Metadata& metadata, const std::map<std::string, RawTensor>& tensors) {
+  Fnv hash;
+  const auto add = [&](const std::string& text) {
+    hash.add(uint64_t{text.size()});
+    size_t at = 0;
+    for (uint64_t word; at + 8 <= text.size(); at += 8) {
+      std::memcpy(&word, text.data() + at, 8);
+      hash.add(word);
+    }
+    hash.add(std::string_view(text).substr(at));
+  };
+  for (const auto& [key, value] : metadata) add(key), add(value);
+  for (const auto& [name, tensor] : tensors) {
+    add(name), add(tensor.dtype);
+    for (const int64_t side : tensor.shape) hash.add(static_cast<uint64_t>(side));
+    add(tensor.bytes);
+  }
+  return "fnv64:" + std::to_string(hash.value());
 }
 
 struct Header {
@@ -119,6 +146,9 @@ SafeTensors parse_safetensors(const std::string& bytes, const std::string& where
     at = extent.end;
   }
   if (at != data_bytes) throw Error(ErrorCode::kCorrupt, where, "bytes behind the last tensor, or cut off");
+  if (const auto written = file.metadata.extract(kChecksum);
+      written && written.mapped() != checksum(file.metadata, file.tensors))
+    throw Error(ErrorCode::kCorrupt, where, "its contents have changed since it was written (checksum)");
   return file;
 }
 
@@ -128,7 +158,10 @@ SafeTensors read_safetensors(const std::filesystem::path& path) {
 
 std::string format_safetensors(const SafeTensors& file) {
   json header = json::object();
-  if (!file.metadata.empty()) header["__metadata__"] = file.metadata;
+  // As it will be read: bytes that are no UTF-8 are replaced in a header.
+  Metadata metadata = json::parse(json_text(json(file.metadata)));
+  metadata[kChecksum] = checksum(metadata, file.tensors);
+  header["__metadata__"] = metadata;
   uint64_t at = 0;
   for (const auto& [name, tensor] : file.tensors) {
     header[name] = {

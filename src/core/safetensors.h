@@ -21,10 +21,12 @@ struct SafeTensors {
 };
 
 // Throws Error (kCorrupt, naming the tensor or field): a header longer than the file or than 100 MB, not
-// JSON, sizes that do not fit the shape, offsets that leave the file, overlap or leave holes.
+// JSON, sizes that do not fit the shape, offsets that leave the file, overlap or leave holes, or contents
+// that differ from the checksum, if there is one. The checksum is not among the metadata returned.
 SafeTensors parse_safetensors(const std::string& bytes, const std::string& where);
 SafeTensors read_safetensors(const std::filesystem::path& path);
 
+// With a checksum of tensors and metadata, as the entry "checksum" of the latter.
 std::string format_safetensors(const SafeTensors& file);
 // Atomically (see write_file_atomic).
 void write_safetensors(const std::filesystem::path& path, const SafeTensors& file);

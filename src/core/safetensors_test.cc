@@ -81,6 +81,18 @@ TEST(SafeTensors, RefusesBrokenHeaders) {
   }
 }
 
+TEST(SafeTensors, AChangeOfContentsIsNoticedByTheChecksum) {
+  const std::string bytes = format_safetensors(example());
+  for (size_t at = bytes.size() - 1; bytes[at] != '}' && bytes[at] != ' '; --at) {
+    std::string altered = bytes;
+    altered[at] ^= 0x10;
+    EXPECT_THROW(parse_safetensors(altered, "x"), Error) << at;
+  }
+  std::string altered = bytes;
+  altered[altered.find("user")] = 'U';  // in a name of the metadata
+  EXPECT_THROW(parse_safetensors(altered, "x"), Error);
+}
+
 TEST(SafeTensors, RandomDamageIsNoticedOrHarmless) {
   const std::string good = format_safetensors(example());
   Random random{9};

@@ -33,6 +33,7 @@ class Cached : public Dataset {
   std::string name(size_t index) const override { return dataset_->name(index); }
   std::shared_ptr<const Image> image(size_t index) const override;
   std::string file(size_t index) const override { return dataset_->file(index); }
+  Contents contents() const override { return dataset_->contents(); }
   std::vector<std::pair<size_t, size_t>> runs() const override { return dataset_->runs(); }
 
  private:

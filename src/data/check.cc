@@ -14,6 +14,7 @@
 #include "data/image_folder.h"
 #include "data/near_duplicates.h"
 #include "data/open.h"
+#include "data/tar_shards.h"
 #include "image/colour_mode.h"
 #include "image/decode.h"
 
@@ -86,17 +87,28 @@ void list_class(const fs::path& folder, const std::string& part, DataCheck& chec
   }
 }
 
-std::vector<Item> list_folders(const fs::path& root, DataCheck& check) {
+// in_parts: train/CLASS and so on, else CLASS.
+std::vector<Item> list_folders(const fs::path& root, bool in_parts, DataCheck& check) {
   std::vector<Item> items;
   check.format = "image folder";
+  const auto list_part = [&](const fs::path& folder, const char* part) {
+    for (const std::string& name : list_classes(folder)) {
+      check.counts[part][name] = 0;
+      list_class(folder / name, part, check, items);
+    }
+  };
+  if (!in_parts) {
+    check.format = kClassFolders;
+    for (const fs::directory_entry& entry : fs::directory_iterator(root)) {
+      if (!is_hidden(entry.path()) && entry.is_regular_file() && has_image_extension(entry.path()))
+        pass_over("beside the class folders", entry.path(), check);
+    }
+    list_part(root, "train");
+    return items;
+  }
   find_misplaced(root, check);
   for (const char* part : kParts) {
-    if (!fs::is_directory(root / part)) continue;
-    auto& counts = check.counts[part];
-    for (const std::string& name : list_classes(root / part)) {
-      counts[name] = 0;
-      list_class(root / part / name, part, check, items);
-    }
+    if (fs::is_directory(root / part)) list_part(root / part, part);
   }
   return items;
 }
@@ -249,9 +261,11 @@ DataCheck check_data(const fs::path& root, const CheckOptions& options,
   try {
     if (!fs::is_directory(root)) throw Error(ErrorCode::kNotFound, root.string(), "no such folder");
     DataCheck check;
-    const bool folders = std::any_of(std::begin(kParts), std::end(kParts),
-                                     [&](const char* part) { return fs::is_directory(root / part); });
-    std::vector<Item> items = folders ? list_folders(root, check) : list_binaries(root, check);
+    const bool in_parts = std::any_of(std::begin(kParts), std::end(kParts),
+                                      [&](const char* part) { return fs::is_directory(root / part); });
+    const bool classes = find_shards(root, "train").empty() && list_classes(root).size() >= 2;
+    std::vector<Item> items =
+        in_parts || classes ? list_folders(root, in_parts, check) : list_binaries(root, check);
     if (items.empty() && check.passed_over.empty())
       throw Error(ErrorCode::kNotFound, root.string(), "no picture (.jpg, .jpeg, .png) in its class folders");
     const std::vector<Likeness> likenesses = look_at(items, options.threads, on_progress, check);

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "data/dataset.h"
+#include "data/picture_table.h"
 
 namespace fewshift {
 
@@ -19,6 +19,9 @@ class CifarBinary : public Dataset {
   int label(size_t index) const override;
   std::string name(size_t index) const override;
   std::shared_ptr<const Image> image(size_t index) const override;
+  Contents contents() const override {
+    return contents_of(files_.size(), [this](size_t k) { return files_[k].path; });
+  }
 
  private:
   struct File {

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -11,6 +12,11 @@
 #include "image/image.h"
 
 namespace fewshift {
+
+// What the files of a data set are by their sizes and by their times, each as a hash.
+struct Contents {
+  uint64_t sizes = 0, times = 0;
+};
 
 // All methods may be called from several threads at once.
 class Dataset {
@@ -26,6 +32,9 @@ class Dataset {
   virtual std::shared_ptr<const Image> image(size_t index, const Wanted&) const { return image(index); }
   // The bytes of its file; none where it is in none of its own. Throws Error likewise.
   virtual std::string file(size_t) const { return {}; }
+  // Of the files it was read from, of more than 20,000 of so many, evenly; of those that are gone the size is
+  // 0.
+  virtual Contents contents() const { return {}; }
   // Pictures that lie behind one another and are best read in order, [first, last + 1) each, together all of
   // them; none where any order is as good.
   virtual std::vector<std::pair<size_t, size_t>> runs() const { return {}; }

@@ -23,6 +23,9 @@ class ImageFolder : public Dataset {
   std::shared_ptr<const Image> image(size_t index) const override;
   std::shared_ptr<const Image> image(size_t index, const Wanted& wanted) const override;
   std::string file(size_t index) const override;
+  Contents contents() const override {
+    return contents_of(size(), [this](size_t index) { return name(index); });
+  }
 
  private:
   std::filesystem::path root_;

@@ -108,6 +108,14 @@ Data open_folders(const fs::path& root, int min_side) {
   return data;
 }
 
+Data open_class_folders(const fs::path& root, const std::vector<std::string>& classes, int min_side) {
+  Data data;
+  data.format = kClassFolders;
+  data.train = open_image_folder(root, classes, true, min_side);
+  data.class_names = readable_names(root, classes);
+  return data;
+}
+
 struct CifarLayout {
   const char* format;
   int label_bytes, classes;
@@ -202,14 +210,19 @@ Data open_layout(const fs::path& root, int min_side) {
     if (fs::is_directory(root / part)) return open_folders(root, min_side);
   }
   if (Data shards = open_shards(root, min_side); shards.train || shards.val || shards.test) return shards;
-  throw Error(ErrorCode::kNotFound, root.string(),
-              "neither an image folder (no train/, val/ or test/ in it: move the class folders into train/) "
-              "nor tar shards (train-*.tar) nor CIFAR's binary files");
+  if (const auto classes = list_classes(root); classes.size() >= 2)
+    return open_class_folders(root, classes, min_side);
+  throw Error(
+      ErrorCode::kNotFound, root.string(),
+      "holds no pictures in class folders (train/CLASS/*.jpg with val/ and test/ beside it or not, or "
+      "CLASS/*.jpg of at least two classes), no tar shards (train-*.tar) and no CIFAR's binary files");
 }
 
 void cut_val_from_train(Data& data, const DataOptions& options) {
   if (data.val || !data.train || options.val_share == 0 || data.train->size() < 2) return;
-  auto split = split_at_random(data.train->size(), options.val_share, options.seed);
+  auto split = data.format == kClassFolders
+                   ? split_by_class(*data.train, options.val_share, options.seed)
+                   : split_at_random(data.train->size(), options.val_share, options.seed);
   data.val = std::make_shared<Subset>(data.train, std::move(split.part));
   data.train = std::make_shared<Subset>(data.train, std::move(split.rest));
   data.val_from_train = true;

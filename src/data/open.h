@@ -19,18 +19,22 @@ struct DataOptions {
                                          // a set that cannot fit
 };
 
+inline const char* const kClassFolders = "class folders";  // with no train/, val/ or test/ above them
+
 // Any of the three may be null, but not all.
 struct Data {
-  std::string format;  // "image folder", "CIFAR-10 binary", "CIFAR-100 binary", "tar shards"
+  std::string format;  // kClassFolders, "image folder", "CIFAR-10 binary", "CIFAR-100 binary", "tar shards"
   std::vector<std::string> class_names;  // readable: from class_names.txt where there is one
   std::shared_ptr<const Dataset> train, val, test;
-  bool val_from_train = false;  // val is a seeded part of train/
+  bool val_from_train =
+      false;  // val is a seeded part of train/; of class folders alone, a part of every class
 };
 
 // Image folder: DIR/train/CLASS/*.jpg, with val/ and test/ beside it or not; classes in byte order of their
 // folders; pictures in byte order of their paths, any depth below CLASS. val/ and test/ may lack a class of
 // train/, but have none that train/ has not. DIR/class_names.txt: lines FOLDER<tab>NAME, or one NAME a line
-// in class order. CIFAR-10 binary: data_batch_1..5.bin, test_batch.bin, batches.meta.txt; CIFAR-100 binary:
+// in class order. Class folders alone: DIR/CLASS/*.jpg; all of it is train, of which val is a part. CIFAR-10
+// binary: data_batch_1..5.bin, test_batch.bin, batches.meta.txt; CIFAR-100 binary:
 // train.bin, test.bin, fine_label_names.txt (fine labels). Tar shards (WebDataset): DIR/train-*.tar or
 // DIR/train.tar, val and test likewise, and class_names.txt with one name a line in the order of the labels;
 // without it classes are called by their numbers.

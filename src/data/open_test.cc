@@ -3,6 +3,7 @@
 #include "data/open.h"
 
 #include <atomic>
+#include <map>
 #include <set>
 #include <thread>
 
@@ -106,6 +107,27 @@ TEST(OpenFolder, ValThatIsThereIsLeftAlone) {
   EXPECT_EQ(data.test, nullptr);
 }
 
+TEST(OpenFolder, OfClassFoldersAloneAPartOfEveryClassIsVal) {
+  const TemporaryFolder folder;
+  write_class(folder, "many", 40);
+  write_class(folder, "few/deeper", 2);
+  write_class(folder, "one", 1);
+  const Data data = open_data(folder.path(), {.seed = 3, .val_share = 0.1});
+  EXPECT_EQ(data.format, kClassFolders);
+  EXPECT_EQ(data.class_names, (std::vector<std::string>{"few", "many", "one"}));
+  ASSERT_TRUE(data.train && data.val && data.val_from_train && !data.test);
+  std::map<int, int> train, val;
+  for (size_t k = 0; k < data.train->size(); ++k) ++train[data.train->label(k)];
+  for (size_t k = 0; k < data.val->size(); ++k) ++val[data.val->label(k)];
+  EXPECT_EQ(train, (std::map<int, int>{{0, 1}, {1, 36}, {2, 1}}));
+  EXPECT_EQ(val, (std::map<int, int>{{0, 1}, {1, 4}}));
+  std::set<std::string> all = names(*data.train);
+  all.merge(names(*data.val));
+  EXPECT_EQ(all.size(), 43u) << "every picture is in one of them";
+  EXPECT_EQ(names(*data.val), names(*open_data(folder.path(), {.seed = 3, .val_share = 0.1}).val));
+  EXPECT_NE(names(*data.val), names(*open_data(folder.path(), {.seed = 4, .val_share = 0.1}).val));
+}
+
 TEST(OpenFolder, TestAlone) {
   const TemporaryFolder folder;
   write_class(folder, "test/a", 1);
@@ -136,7 +158,7 @@ TEST(OpenFolder, RefusesWhatIsNoDataSet) {
   const TemporaryFolder folder;
   EXPECT_TRUE(
       contains(expect_error(ErrorCode::kNotFound, [] { open_data("/no/such", {}); }), "/no/such: no such"));
-  EXPECT_TRUE(contains(open_error(folder, ErrorCode::kNotFound), "neither"));
+  EXPECT_TRUE(contains(open_error(folder, ErrorCode::kNotFound), "holds no pictures in class folders"));
   write_class(folder, "train/only", 2);
   EXPECT_TRUE(contains(open_error(folder, ErrorCode::kInvalidArgument), "two class"));
   write_class(folder, "train/void", 0);

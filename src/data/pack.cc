@@ -35,7 +35,8 @@ Packed pack_data(const fs::path& folder, const fs::path& out, const PackOptions&
   DataOptions how;
   how.val_share = 0, how.cache_bytes = 0;
   const Data data = open_data(folder, how);
-  if (data.format != "image folder")
+  const bool flat = data.format == kClassFolders;
+  if (data.format != "image folder" && !flat)
     throw Error(ErrorCode::kUnsupported, folder.string(),
                 "is " + data.format + ": only image folders are packed");
   struct Part {
@@ -79,7 +80,7 @@ Packed pack_data(const fs::path& folder, const fs::path& out, const PackOptions&
           ++packed.shards;
         }
         const fs::path picture = part.set->name(order[k]);
-        const std::string key = key_of(picture, folder / part.name, taken);
+        const std::string key = key_of(picture, flat ? folder : folder / part.name, taken);
         add(tar_member(key + extension_of(picture), part.set->file(order[k])) +
                 tar_member(key + ".cls", std::to_string(part.set->label(order[k]))),
             false);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 
 #include "core/random.h"
@@ -19,6 +20,21 @@ std::vector<std::pair<size_t, size_t>> Subset::runs() const {
     if (place(first) < place(end)) runs.emplace_back(place(first), place(end));
   }
   return runs;
+}
+
+Split split_by_class(const Dataset& dataset, double share, uint64_t seed) {
+  std::map<int, std::vector<size_t>> pictures;  // of each class
+  for (size_t k = 0; k < dataset.size(); ++k) pictures[dataset.label(k)].push_back(k);
+  Split split;
+  for (const auto& [label, indices] : pictures) {
+    Split own{{0}, {}};
+    if (indices.size() > 1) own = split_at_random(indices.size(), share, seed + static_cast<uint64_t>(label));
+    for (const size_t k : own.rest) split.rest.push_back(indices[k]);
+    for (const size_t k : own.part) split.part.push_back(indices[k]);
+  }
+  std::sort(split.rest.begin(), split.rest.end());
+  std::sort(split.part.begin(), split.part.end());
+  return split;
 }
 
 Split split_at_random(size_t size, double share, uint64_t seed) {

@@ -24,6 +24,7 @@ class Subset : public Dataset {
     return dataset_->image(indices_[index], wanted);
   }
   std::string file(size_t index) const override { return dataset_->file(indices_[index]); }
+  Contents contents() const override { return dataset_->contents(); }
   std::vector<std::pair<size_t, size_t>> runs() const override;
 
  private:
@@ -38,5 +39,7 @@ struct Split {
 // `part` gets `share` of `size` numbers, rounded, but at least one, and leaves at least one: a choice that
 // depends on size, share and seed alone. size >= 2.
 Split split_at_random(size_t size, double share, uint64_t seed);
+// The same for each class by itself: of one picture, none.
+Split split_by_class(const Dataset& dataset, double share, uint64_t seed);
 
 }  // namespace fewshift

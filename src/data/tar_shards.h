@@ -30,6 +30,9 @@ class TarShards : public Dataset {
   std::shared_ptr<const Image> image(size_t index, const Wanted& wanted) const override;
   std::vector<std::pair<size_t, size_t>> runs() const override { return runs_; }
   std::string file(size_t index) const override;
+  Contents contents() const override {
+    return contents_of(files_.size(), [this](size_t k) { return files_[k].string(); });
+  }
   int classes() const;  // the largest label and 1
 
  private:

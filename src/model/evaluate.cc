@@ -120,10 +120,11 @@ Data open_for(const ModelInfo& info, const std::filesystem::path& folder) {
 }
 
 Measured measure(const TrainedClassifier& classifier, const std::filesystem::path& folder,
-                 const EvaluateOptions& options) {
+                 const EvaluateOptions& options, const OwnVal& own_val) {
   const std::vector<std::string>& classes = classifier.info.class_names;
   const Data data = open_for(classifier.info, folder);
-  const auto pictures = data.test ? data.test : data.val;
+  auto pictures = data.test ? data.test : data.val;
+  if (!pictures && own_val) pictures = own_val(classifier.info);
   if (!pictures)
     throw Error(ErrorCode::kNotFound, folder.string(), "has neither test/ nor val/ to measure on");
   auto labelled = pictures;

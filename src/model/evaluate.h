@@ -53,10 +53,14 @@ struct Measured {
   Evaluation evaluation;
 };
 
-// On pictures that the model has not seen. Throws Error naming `folder`: neither test/ nor val/; a class that
-// is none of the model's, which may have more.
+// What a run held out of train/ as its val.
+using OwnVal = std::function<std::shared_ptr<const Dataset>(const ModelInfo&)>;
+
+// On pictures that the model has not seen; on `own_val`, if it is given, where there is neither test/ nor
+// val/. Throws Error naming `folder`: none of these; a class that is none of the model's, which may have
+// more.
 Measured measure(const TrainedClassifier& classifier, const std::filesystem::path& folder,
-                 const EvaluateOptions& options);
+                 const EvaluateOptions& options, const OwnVal& own_val = {});
 
 // `folder`, its pictures decoded as the model needs them and kept nowhere; train/ stays whole.
 Data open_for(const ModelInfo& info, const std::filesystem::path& folder);

@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "nn/network.h"
-#include "train/trainer.h"
+#include "train/observer.h"
 
 namespace fewshift {
 

@@ -15,9 +15,10 @@ namespace fewshift {
 
 void RunFiles::create() const {
   std::error_code error;
-  if (std::filesystem::exists(config(), error) || std::filesystem::exists(state(), error)) {
-    throw Error(ErrorCode::kInvalidArgument, "--out " + folder_.string(),
-                "holds a run already: continue it with --resume, or name another folder");
+  for (const auto& file : {config(), state(), best(), last(), metrics()}) {
+    if (std::filesystem::exists(file, error))
+      throw Error(ErrorCode::kInvalidArgument, "--out " + folder_.string(),
+                  "holds a run already: continue it with --resume, or name another folder");
   }
   std::filesystem::create_directories(folder_, error);
   if (error || !std::filesystem::is_directory(folder_)) {
@@ -45,7 +46,8 @@ void RunFiles::append_log(const std::string& line) const {
 Recipe read_run_recipe(const std::filesystem::path& run, const std::string& where) {
   const RunFiles files(run);
   if (!std::filesystem::exists(files.config())) {
-    throw Error(ErrorCode::kNotFound, where, "there is no run: it has no config.toml");
+    throw Error(ErrorCode::kNotFound, where,
+                "there is no run: it has no config.toml, which a training writes first");
   }
   Recipe recipe;
   read_recipe(files.config(), recipe);

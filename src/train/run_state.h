@@ -4,19 +4,25 @@
 #include <string>
 
 #include "core/safetensors.h"
+#include "train/run_files.h"
 #include "train/run_progress.h"
+#include "train/training_data.h"
 #include "train/training_step.h"
 
 namespace fewshift {
 
-// By all processes together. data: data_fingerprint of the pictures.
+// By all processes together.
 SafeTensors state_of(Learning& learning, const RunProgress& progress, const std::string& model,
-                     const std::string& data);
+                     const DataIdentity& data);
 
-// Throws Error: kCorrupt naming `where`, for another model's state or one that is none; kInvalidArgument
-// naming `data_option`, where the pictures are not those that the run began with.
-void take_state(const SafeTensors& state, const std::string& model, const std::string& data,
-                const std::string& where, const std::string& data_option, Learning& learning,
-                RunProgress& progress);
+// The bytes of a run's state; none where it was ended before it had saved anything. Throws Error, which says
+// how else to go on from its weights: the state is missing beside metrics or weights, or is empty.
+std::string read_state(const RunFiles& files);
+
+// From the bytes of a run's state. Returns what is to be said of its pictures, or nothing. Throws Error:
+// kCorrupt naming the file, for another model's state, an altered one or one that is none; kInvalidArgument
+// naming recipe.data, where the pictures are not those that the run began with.
+std::string take_state(const std::string& bytes, const RunFiles& files, const Recipe& recipe,
+                       const DataIdentity& data, Learning& learning, RunProgress& progress);
 
 }  // namespace fewshift

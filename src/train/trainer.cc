@@ -56,7 +56,7 @@ class Trainer {
         size_(recipe.size > 0 ? static_cast<int>(recipe.size) : arch_of(recipe).size),
         preprocess_(default_preprocess(size_)),
         data_(open_training_data(recipe, preprocess_, world)),
-        fingerprint_(data_fingerprint(data_)),
+        identity_(identity_of(recipe, data_)),
         feed_(data_.train, loader_options(recipe, preprocess_, world), device),
         batches_(feed_.batches()),
         frozen_steps_(recipe.freeze_body * batches_),
@@ -69,17 +69,16 @@ class Trainer {
 
   // From the bytes of state.safetensors.
   void resume(const std::string& bytes) {
-    const std::string where = files_.state().string();
-    take_state(parse_safetensors(bytes, where), recipe_.model, fingerprint_, where, "--data " + recipe_.data,
-               learning_, progress_);
+    const std::string remark = take_state(bytes, files_, recipe_, identity_, learning_, progress_);
     if (world_.leads()) write_file_atomic(files_.metrics(), progress_.metrics);
+    if (!remark.empty()) say(remark);
     say("resumed at epoch " + std::to_string(progress_.epoch + 1) + ", step " +
         std::to_string(progress_.batch));
   }
 
   TrainResult run() {
     describe();
-    if (!world_.alone() && !world_.agree(fingerprint_ + names_fingerprint(data_) + digest(network())))
+    if (!world_.alone() && !world_.agree(identity_.labels + names_fingerprint(data_) + digest(network())))
       throw Error(ErrorCode::kInvalidArgument, "--data " + recipe_.data,
                   "process " + std::to_string(world_.rank()) +
                       " sees other pictures, or begins with other weights, than another one");
@@ -323,7 +322,7 @@ class Trainer {
 
   void save_state() {
     check_finite();
-    const SafeTensors state = state_of(learning_, progress_, recipe_.model, fingerprint_);
+    const SafeTensors state = state_of(learning_, progress_, recipe_.model, identity_);
     if (world_.leads()) write_safetensors(files_.state(), state);
     last_save_ = Clock::now();
   }
@@ -337,7 +336,7 @@ class Trainer {
   int size_;
   Preprocess preprocess_;
   Data data_;
-  const std::string fingerprint_;
+  const DataIdentity identity_;
   Feed feed_;
   int64_t batches_, frozen_steps_;
   std::string first_words_;
@@ -362,13 +361,8 @@ TrainResult train(const Recipe& given, const std::filesystem::path& run, bool re
     check_recipe(given);
     text = format_recipe(resolved(given));  // and written down, so that a resumed run has the same
     if (!resume && std::filesystem::exists(files.config())) files.create();  // refuses, before any work
-    const bool has_state = std::filesystem::exists(files.state());
-    if (resume && !has_state && std::filesystem::exists(files.last())) {
-      throw Error(ErrorCode::kNotFound, files.state().string(),
-                  "is missing: the run cannot be continued without it");
-    }
     if (resume) files.lock();
-    if (resume && has_state) state = read_file(files.state());
+    if (resume) state = read_state(files);
   }
   world.share(text);
   world.share(state);

@@ -69,7 +69,9 @@ std::string describe_data(const std::string& name, const Data& data) {
   std::string line = name + ": " + data.format + ", " + std::to_string(data.class_names.size()) +
                      " classes, train " + std::to_string(data.train->size());
   if (data.val) line += ", val " + std::to_string(data.val->size());
-  if (data.val_from_train) line += " (held out of train/, by the seed)";
+  if (data.val_from_train)
+    line += data.format == kClassFolders ? " (a part of every class, by the seed)"
+                                         : " (held out of train/, by the seed)";
   if (data.test) line += ", test " + std::to_string(data.test->size());
   return line;
 }
@@ -81,6 +83,19 @@ std::string data_fingerprint(const Data& data) {
     for (size_t k = 0; set && k < set->size(); ++k) hash.add(static_cast<uint64_t>(set->label(k)));
   }
   return json_text(json(data.class_names)) + std::to_string(hash.value());
+}
+
+DataIdentity identity_of(const Recipe& recipe, const Data& data) {
+  DataIdentity identity{data_fingerprint(data), "", "", ""};
+  for (const auto& set : {data.train, data.val_from_train ? nullptr : data.val}) {
+    const Contents contents = set ? set->contents() : Contents{};
+    identity.sizes += std::to_string(contents.sizes) + " ";
+    identity.times += std::to_string(contents.times) + " ";
+  }
+  std::error_code error;
+  const std::filesystem::path folder = std::filesystem::weakly_canonical(recipe.data, error);
+  identity.folder = error ? recipe.data : folder.string();
+  return identity;
 }
 
 std::string names_fingerprint(const Data& data) {

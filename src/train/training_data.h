@@ -27,6 +27,15 @@ std::string describe_data(const std::string& name, const Data& data);
 
 // Classes and labels in their order: what must not change under a run.
 std::string data_fingerprint(const Data& data);
+
+// What the pictures of a run are, as its state keeps it.
+struct DataIdentity {
+  std::string labels;        // data_fingerprint
+  std::string sizes, times;  // of their files (Contents)
+  std::string folder;        // where they lie: times say nothing of a copy
+};
+DataIdentity identity_of(const Recipe& recipe, const Data& data);
+
 // The pictures' names in their order: what processes that train together must share besides.
 std::string names_fingerprint(const Data& data);
 
