@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The README's programs in C and C++, from an empty folder, against the installed library; each names the classes that
+# The programs of docs/api.md in C and C++, from an empty folder, against the installed library; each names the classes that
 # `fewshift predict` names.   usage: consumer_test.sh BUILD
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -8,11 +8,11 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cmake --install "$build" --component library --prefix "$work/prefix" >/dev/null
 cd "$work"
-# The README's block that begins with this line.
+# The block of docs/api.md that begins with this line.
 block() {
   awk -v first="$1" '/^```/ { if (inside) exit; next_is_first = 1; next }
-    next_is_first { next_is_first = 0; inside = index($0, first) == 1 } inside' "$here/README.md" | tee /dev/stderr | grep -q . ||
-    { echo "the README has no block that begins with $1" >&2; exit 1; }
+    next_is_first { next_is_first = 0; inside = index($0, first) == 1 } inside' "$here/docs/api.md" | tee /dev/stderr | grep -q . ||
+    { echo "docs/api.md has no block that begins with $1" >&2; exit 1; }
 }
 { block '// classify.c ' >/dev/null; } 2>classify.c
 { block '// classify.cpp' >/dev/null; } 2>classify.cpp
