@@ -21,9 +21,10 @@ program, pictures, out = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sy
 out.mkdir(parents=True, exist_ok=True)
 
 
-def run(*args, code=0):
+def run(*args, code=0, said=""):
     result = subprocess.run([program, *map(str, args)], capture_output=True, text=True)
     assert result.returncode == code, (args, result.returncode, result.stderr)
+    assert said in result.stderr, result.stderr
     return result.stdout
 
 
@@ -39,7 +40,8 @@ def make_pages(folder):
         run("train", "--model", "fenet_0.5", "--size", 32, "--data", data, "--epochs", 2, "--batch", 32, "--seed", seed,
             "--out", folder / f"run{seed}")
     run("export", folder / "run1", "--out", folder / "run.onnx")
-    run("data", "check", data, "--few", 400, "--html", out / "check.html", code=3)
+    run("data", "check", data, "--few", 400, "--html", out / "check.html", code=3,
+        said=f"{out / 'check.html'}\n")
     run("report", folder / "run1", "--html", out / "report.html")
     run("report", folder / "run1", folder / "run2", "--html", out / "reports.html")
     run("inspect", folder / "run1", "--html", out / "atlas.html")
@@ -47,6 +49,11 @@ def make_pages(folder):
     assert "Epoch by epoch" in (out / "atlas.html").read_text()
     report = json.loads((out / "report.json").read_text())["runs"][0]
     assert len(report["epochs"]) == 2 and report["temperature"] > 0
+    assert sum(bin["pictures"] for bin in report["reliability"]["bins"]) == report["pictures"]
+    page = (out / "report.html").read_text()
+    assert "pictures, as it is" in page and "pictures, calibrated" in page
+    first, rest = page.split("<summary>The settings that are as by default</summary>")
+    assert ">train.batch<" in first and ">train.batch<" not in rest and ">shift.rate<" in rest
     return ["check", "report", "reports", "atlas", "atlas_onnx"]
 
 

@@ -94,7 +94,7 @@ void Progress::on_epoch(const EpochReport& r) {
   if (r.val_top1 >= 0)
     std::fprintf(stderr, "  val loss %.3f  val top-1 %4.1f%%", r.val_loss, 100 * r.val_top1);
   std::fprintf(stderr, "%s  %.0f images/s  %s%s\n", sparsity(r.shift_sparsity).c_str(), r.images_per_s,
-               duration(r.seconds).c_str(), r.best && r.val_top1 >= 0 ? "  best" : "");
+               duration(r.seconds).c_str(), r.best && r.settled && r.val_top1 >= 0 ? "  best" : "");
 }
 
 }  // namespace fewshift::cli
