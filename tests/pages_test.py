@@ -43,9 +43,14 @@ def make_pages(folder):
     run("data", "check", data, "--few", 400, "--html", out / "check.html", code=3,
         said=f"{out / 'check.html'}\n")
     run("report", folder / "run1", "--html", out / "report.html")
+    metrics = folder / "run2" / "metrics.jsonl"
+    epochs = [json.loads(line) for line in metrics.read_text().splitlines()]
+    epochs[0]["train_loss"] *= 40  # as an unlucky start has it
+    metrics.write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
     run("report", folder / "run1", folder / "run2", "--html", out / "reports.html")
     run("inspect", folder / "run1", "--html", out / "atlas.html")
     run("inspect", folder / "run.onnx", "--picture", picture, "--html", out / "atlas_onnx.html")
+    assert '"log_y":true' in (out / "reports.html").read_text() and '"log_y":true' not in (out / "report.html").read_text()
     assert "Epoch by epoch" in (out / "atlas.html").read_text()
     report = json.loads((out / "report.json").read_text())["runs"][0]
     assert len(report["epochs"]) == 2 and report["temperature"] > 0

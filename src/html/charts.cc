@@ -36,6 +36,13 @@ constexpr const char* kScript = R"JS(
     const given = JSON.parse(figure.querySelector('script').textContent);
     const canvas = figure.querySelector('canvas');
     const whole = given.lines.every(line => line.points.every(([x]) => Number.isInteger(x)));
+    const ten = y => 10 ** Math.floor(Math.log10(y) + 1e-9);
+    const logarithmic = () => {  // from a one, two or five on, which alone are named
+      const least = Math.min(...given.lines.flatMap(line => line.points.map(([, y]) => y ?? Infinity)));
+      const named = y => [1, 2, 5].includes(Math.round(10 * y / ten(y)) / 10);
+      return {type: 'logarithmic', min: ten(least) * [5, 2, 1].find(k => k * ten(least) <= least * 1.000001),
+              ticks: {autoSkip: false, callback: y => named(y) ? String(+y.toPrecision(3)) : ''}};
+    };
     const axis = (title, min, max, more) =>
       ({type: 'linear', min, max, title: {display: true, text: title}, ticks: {}, grid: {}, ...more});
     const chart = new Chart(canvas, {
@@ -50,7 +57,7 @@ constexpr const char* kScript = R"JS(
         animation: false, responsive: true, maintainAspectRatio: false, parsing: false, spanGaps: false,
         interaction: {mode: 'nearest', axis: 'x', intersect: false},
         scales: {x: axis(given.x, given.x_min, given.x_max, whole ? {bounds: 'data', ticks: {precision: 0}} : {}),
-                 y: axis(given.y, given.y_min, given.y_max, given.log_y ? {type: 'logarithmic'} : {}),
+                 y: axis(given.y, given.y_min, given.y_max, given.log_y ? logarithmic() : {}),
                  ...(given.lines.some(line => line.counts) ?
                      {counts: axis('pictures', 0, undefined, {position: 'right', ticks: {precision: 0}, grid: {display: false}})} : {})},
         plugins: {legend: {display: given.lines.length > 1, position: 'bottom',
