@@ -25,7 +25,7 @@ def run(*args, code=0, said=""):
     result = subprocess.run([program, *map(str, args)], capture_output=True, text=True)
     assert result.returncode == code, (args, result.returncode, result.stderr)
     assert said in result.stderr, result.stderr
-    return result.stdout
+    return result.stderr
 
 
 def make_pages(folder):
@@ -37,8 +37,10 @@ def make_pages(folder):
     (some[0] / "cut.jpg").write_bytes(picture.read_bytes()[:2000])
     (some[0] / "<b>text & \"quotes\".jpg").write_text("no picture")
     for seed in (1, 2):
-        run("train", "--model", "fenet_0.5", "--size", 32, "--data", data, "--epochs", 2, "--batch", 32, "--seed", seed,
-            "--out", folder / f"run{seed}")
+        told = run("train", "--model", "fenet_0.5", "--size", 32, "--data", data, "--epochs", 2, "--batch", 32, "--seed", seed,
+                   "--shift-sparsity", 0.5, "--out", folder / f"run{seed}")
+        best = [line.endswith("  best") for line in told.splitlines() if line.startswith("epoch ") and "  val top-1 " in line]
+        assert best == [False, True], told  # shifts are pruned in the second epoch, too
     run("export", folder / "run1", "--out", folder / "run.onnx")
     run("data", "check", data, "--few", 400, "--html", out / "check.html", code=3,
         said=f"{out / 'check.html'}\n")
