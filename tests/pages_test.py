@@ -21,10 +21,11 @@ program, pictures, out = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sy
 out.mkdir(parents=True, exist_ok=True)
 
 
-def run(*args, code=0):
+def run(*args, code=0, said=""):
     result = subprocess.run([program, *map(str, args)], capture_output=True, text=True)
     assert result.returncode == code, (args, result.returncode, result.stderr)
-    return result.stdout
+    assert said in result.stderr, result.stderr
+    return result.stderr
 
 
 def make_pages(folder):
@@ -36,17 +37,30 @@ def make_pages(folder):
     (some[0] / "cut.jpg").write_bytes(picture.read_bytes()[:2000])
     (some[0] / "<b>text & \"quotes\".jpg").write_text("no picture")
     for seed in (1, 2):
-        run("train", "--model", "fenet_0.5", "--size", 32, "--data", data, "--epochs", 2, "--batch", 32, "--seed", seed,
-            "--out", folder / f"run{seed}")
+        told = run("train", "--model", "fenet_0.5", "--size", 32, "--data", data, "--epochs", 2, "--batch", 32, "--seed", seed,
+                   "--shift-sparsity", 0.5, "--out", folder / f"run{seed}")
+        best = [line.endswith("  best") for line in told.splitlines() if line.startswith("epoch ") and "  val top-1 " in line]
+        assert best == [False, True], told  # shifts are pruned in the second epoch, too
     run("export", folder / "run1", "--out", folder / "run.onnx")
-    run("data", "check", data, "--few", 400, "--html", out / "check.html", code=3)
+    run("data", "check", data, "--few", 400, "--html", out / "check.html", code=3,
+        said=f"{out / 'check.html'}\n")
     run("report", folder / "run1", "--html", out / "report.html")
+    metrics = folder / "run2" / "metrics.jsonl"
+    epochs = [json.loads(line) for line in metrics.read_text().splitlines()]
+    epochs[0]["train_loss"] *= 40  # as an unlucky start has it
+    metrics.write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
     run("report", folder / "run1", folder / "run2", "--html", out / "reports.html")
     run("inspect", folder / "run1", "--html", out / "atlas.html")
     run("inspect", folder / "run.onnx", "--picture", picture, "--html", out / "atlas_onnx.html")
+    assert '"log_y":true' in (out / "reports.html").read_text() and '"log_y":true' not in (out / "report.html").read_text()
     assert "Epoch by epoch" in (out / "atlas.html").read_text()
     report = json.loads((out / "report.json").read_text())["runs"][0]
     assert len(report["epochs"]) == 2 and report["temperature"] > 0
+    assert sum(bin["pictures"] for bin in report["reliability"]["bins"]) == report["pictures"]
+    page = (out / "report.html").read_text()
+    assert "pictures, as it is" in page and "pictures, calibrated" in page
+    first, rest = page.split("<summary>The settings that are as by default</summary>")
+    assert ">train.batch<" in first and ">train.batch<" not in rest and ">shift.rate<" in rest
     return ["check", "report", "reports", "atlas", "atlas_onnx"]
 
 

@@ -1,4 +1,5 @@
 """The Python package as it is installed.   usage: python_test.py MODEL.onnx REPOSITORY FEWSHIFT"""
+import importlib.util
 import json
 import os
 import pathlib
@@ -144,6 +145,43 @@ class Faults(unittest.TestCase):
         self.assertRaises(ValueError, fewshift.Model, MODEL, threads=0)
         self.assertRaises(TypeError, fewshift.Model, MODEL, class_names="0123456789")
 
+    def test_are_of_the_right_kind_and_say_what_is_wanted(self):
+        model = fewshift.Model(MODEL)
+        for wrong in (None, 5, [PHOTOS]):
+            with self.assertRaisesRegex(TypeError, "^a picture must be a path, bytes, a PIL image or an array of uint8, not "):
+                model.predict([wrong] if wrong is None else wrong)
+        with self.assertRaisesRegex(TypeError, "^top must be a whole number, not 1.5$"):
+            model.predict(PHOTOS[0], top=1.5)
+        with self.assertRaisesRegex(ValueError, 'on_error must be "raise" or "return"'):
+            model.predict(PHOTOS[0], on_error="ignore")
+        with self.assertRaisesRegex(TypeError, "^threads must be a whole number"):
+            fewshift.Model(MODEL, threads=1.5)
+        with self.assertRaisesRegex(TypeError, "^a model must be the path of an ONNX file or its bytes, not NoneType$"):
+            fewshift.Model(None)
+        with tempfile.TemporaryDirectory() as folder:
+            with self.assertRaisesRegex(fewshift.Error, f"{folder}: is a folder.*fewshift export {folder} --out model.onnx"):
+                fewshift.Model(folder)
+
+    def test_of_one_picture_leave_the_others(self):
+        model = fewshift.Model(MODEL)
+        good = model.predict(PHOTOS[:2])
+        with tempfile.TemporaryDirectory() as folder:
+            cut = pathlib.Path(folder, "cut.png")
+            PIL.Image.fromarray(numpy.zeros((99, 99, 3), numpy.uint8)).save(cut)
+            cut.write_bytes(cut.read_bytes()[:80])
+            mixed = [PHOTOS[0], "nowhere.jpg", PHOTOS[1], PIL.Image.open(cut)]
+            self.addCleanup(mixed[3].close)
+            returned = model.predict(mixed, on_error="return")
+        with self.assertRaisesRegex(fewshift.PicturesError, r"^2 of 4 pictures .* first \[1\]: .*nowhere.jpg") as caught:
+            model.predict(mixed)
+        self.assertIsInstance(caught.exception, fewshift.Error)
+        for results in (returned, caught.exception.results):
+            self.assertEqual([results[0], results[2]], good)
+            self.assertRegex(str(results[1]), "nowhere.jpg")
+            self.assertIsInstance(results[3], fewshift.Error)
+        self.assertIsInstance(model.predict("nowhere.jpg", on_error="return"), fewshift.Error)
+        self.assertIsInstance(model.predict(["nowhere.jpg"], on_error="return")[0], fewshift.Error)
+
 
 class Package(unittest.TestCase):
     def test_the_readmes_program(self):
@@ -162,6 +200,34 @@ class Package(unittest.TestCase):
             self.assertRegex(maps, rf"fewshift\.libs/{library}")
         self.assertNotIn("libtorch", maps)
         self.assertNotIn("torch", sys.modules)
+
+    @unittest.skipUnless(importlib.util.find_spec("mypy"), "mypy is not there")
+    def test_mypy_knows_the_types(self):
+        text = """
+import pathlib
+from typing import Union
+import numpy
+import fewshift
+model = fewshift.Model(pathlib.Path("a.onnx"))
+one: list[fewshift.Class] = model.predict("a.jpg", top=3)
+pixels: list[fewshift.Class] = model.predict(numpy.zeros((4, 4, 3), numpy.uint8))
+many: list[list[fewshift.Class]] = model.predict(["a.jpg", "b.jpg"])
+paths: list[list[fewshift.Class]] = model.predict(sorted(pathlib.Path(".").glob("*.jpg")))
+errors: list[Union[list[fewshift.Class], fewshift.Error]] = model.predict(["a.jpg", b""], on_error="return")
+reveal_type(model.predict("a.jpg")[0].score)
+reveal_type(model.predict(["a.jpg"])[0][0].name)
+reveal_type(model.class_names)
+model.predict(None)
+model.predict("a.jpg", top=1.5)
+"""
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder, "program.py")
+            file.write_text(text)
+            said = subprocess.run([sys.executable, "-m", "mypy", "--strict", "--cache-dir", folder, str(file)],
+                                  capture_output=True, text=True).stdout
+        self.assertEqual(re.findall(r'Revealed type is "(.*?)"', said.replace("builtins.", "")),
+                         ["float", "str", "list[str]"], said)
+        self.assertEqual(re.findall(r":(\d+): error", said), ["15", "16"], said)
 
 
 unittest.main(verbosity=2)

@@ -176,10 +176,10 @@ class Layers(unittest.TestCase):
         fixed = ft.SparseShift2d(90, displacement="grid", learned=False).displacement
         self.assertTrue(torch.equal(grid.round(), fixed) and not fixed.requires_grad)
         self.assertEqual(len({tuple(row) for row in fixed.tolist()}), 9)
-        given = torch.randn(8, 2)
-        self.assertTrue(torch.equal(ft.ActiveShift2d(8, displacement=given).displacement, given))
+        self.assertTrue(torch.equal(ft.ActiveShift2d(8, displacement=(u := torch.randn(8, 2))).displacement, u))
         for wrong in ({"displacement": torch.zeros(7, 2)}, {"displacement": "star"}, {"stride": 3}):
             self.assertRaises(ValueError, ft.SparseShift2d, 8, **wrong)
+        self.assertRaisesRegex(ValueError, "^channels must be at least 1, but is 0$", ft.SparseShift2d, 0)
 
     def test_of_a_whole_network(self):
         network = small_network()

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The wheel, in a Python that has numpy and Pillow and nothing else, with no compiler on the path.
+# The wheel, in a Python that has numpy, Pillow and mypy and nothing else, with no compiler on the path.
 # usage: wheel_test.sh BUILD [PYTHON]    (BUILD: whose program exports the models; PYTHON: one with torch, for the tour)
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -11,7 +11,7 @@ mkdir -p "$out"
   { tail -30 "$out/wheel.log"; exit 1; }
 rm -rf "$out/venv"
 python3 -m venv "$out/venv"
-"$out/venv/bin/python" -m pip install -q --disable-pip-version-check pillow "$out"/wheels/*.whl
+"$out/venv/bin/python" -m pip install -q --disable-pip-version-check pillow mypy "$out"/wheels/*.whl
 "$build/fewshift" export --model fenet_cifar_0.5 --shift-sparsity 0.7 --out "$out/model.onnx" >/dev/null
 cd "$out"
 env -i PATH=/nowhere "$out/venv/bin/python" "$here/tests/python_test.py" "$out/model.onnx" "$here" "$build/fewshift"

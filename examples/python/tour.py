@@ -3,7 +3,7 @@
 #
 # Cells are separated by `# %%`: editors that know notebooks run them one by one; `python tour.py RUN PHOTOS` runs them all.
 # RUN is what `fewshift train` wrote, PHOTOS a folder with a folder of pictures for each class. The first half needs
-# `pip install .` alone, the second PyTorch too.
+# `pip install .` alone, the second PyTorch too, its last cell also `pip install onnx`, which PyTorch's export wants.
 
 # %%
 import pathlib

@@ -122,7 +122,10 @@ int run_check(const Options& o) {
   } else {
     print(o.data, check);
   }
-  if (!o.html.empty()) write_file_atomic(o.html, html::data_check_page(o.data, check));
+  if (!o.html.empty()) {
+    write_file_atomic(o.html, html::data_check_page(o.data, check));
+    std::fprintf(stderr, "the page with the pictures: %s\n", o.html.c_str());
+  }
   return check.found() > 0 ? kDiffers : kDone;
 }
 

@@ -132,7 +132,7 @@ void Progress::on_epoch(const EpochReport& r) {
   line.push_back({sparsity(r.shift_sparsity), 2});
   line.push_back(piece(4, "  %.0f images/s", r.images_per_s));
   line.push_back(piece(3, "  %s", duration(r.seconds).c_str()));
-  if (r.best && r.val_top1 >= 0) line.push_back({"  best"});
+  if (r.best && r.settled && r.val_top1 >= 0) line.push_back({"  best"});
   std::fprintf(stderr, "%s\n", fitted(line, line_width(terminal_)).c_str());
 }
 

@@ -39,6 +39,15 @@ std::pair<std::string, std::shared_ptr<const Dataset>> pictures_of(const std::st
   return {"val", held_out(path, recipe, info)};
 }
 
+// What the fields are by default, with the rates that the run's optimiser has by default.
+std::map<std::string, std::string> usual_values(const Recipe& recipe) {
+  Recipe usual;
+  usual.optimiser = recipe.optimiser;
+  usual = resolved(usual);
+  usual.optimiser = Recipe().optimiser;
+  return field_values(usual);
+}
+
 html::ReportedRun read_run(const Options& o, const std::string& path) {
   Recipe recipe = read_run_recipe(path, path);
   const TrainedModel model = load_model(path);
@@ -46,6 +55,7 @@ html::ReportedRun read_run(const Options& o, const std::string& path) {
   html::ReportedRun run;
   run.name = path;
   run.recipe = field_values(recipe);
+  run.usual = usual_values(recipe);
   run.epochs = read_epochs(RunFiles(path));
   run.info = model.info;
   run.params = total.params, run.madds = total.madds;

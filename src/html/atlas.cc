@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <numeric>
 
 #include "html/charts.h"
 #include "html/page.h"
@@ -100,21 +101,73 @@ std::string arrows(const AtlasLayer& layer, int reach) {
   return svg + "</svg>" + (step > 1 ? "<br>one channel in " + std::to_string(step) : "");
 }
 
-// The picture, bright where the network sees, with a frame around all that it can.
+// Means over squares of side 2 reach + 1 as far as they lie in the plane [height][width]: rows, then columns.
+std::vector<double> smoothed(std::vector<double> plane, int height, int width, int reach) {
+  const auto along = [reach](std::vector<double>& values, int lines, int length, int to_line, int to_next) {
+    std::vector<double> sums(static_cast<size_t>(length) + 1);
+    for (int line = 0; line < lines; ++line) {
+      double* const first = values.data() + static_cast<std::ptrdiff_t>(line) * to_line;
+      for (int k = 0; k < length; ++k)
+        sums[k + 1] = sums[k] + first[static_cast<std::ptrdiff_t>(k) * to_next];
+      for (int k = 0; k < length; ++k) {
+        const int from = std::max(0, k - reach), to = std::min(length, k + reach + 1);
+        first[static_cast<std::ptrdiff_t>(k) * to_next] = (sums[to] - sums[from]) / (to - from);
+      }
+    }
+  };
+  along(plane, height, width, width, 1);
+  along(plane, width, height, 1, width);
+  return plane;
+}
+
+// Where the last map's middle begins in a picture's side: offsets count from a pixel's first row and column.
+int middle(int side, const Reach& reach) {
+  return std::max(0, side - reach.jump) / 2;
+}
+
+// Of every pixel of a picture, the share of the weight within the picture that lies on pixels of more weight:
+// 0 for the heaviest. Strides make a comb of the weight, which is smoothed; of what lies beyond the picture
+// the reach has but the sum, at its radius.
+std::vector<double> weight_above(const Reach& reach, int height, int width) {
+  std::vector<double> plane(static_cast<size_t>(height) * width, 0.0);
+  for (int y = 0; y < height; ++y) {
+    for (int x = 0; x < width; ++x) {
+      const int dy = y - middle(height, reach), dx = x - middle(width, reach);
+      if (std::max(std::abs(dy), std::abs(dx)) < reach.radius)
+        plane[static_cast<size_t>(y) * width + x] = reach.at(dy, dx);
+    }
+  }
+  const int smooth = std::max(1, std::min(height, width) / 16);
+  plane = smoothed(smoothed(plane, height, width, smooth), height, width, smooth);
+  std::vector<size_t> order(plane.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return plane[a] > plane[b]; });
+  const double all = std::accumulate(plane.begin(), plane.end(), 0.0);
+  std::vector<double> above(plane.size());
+  double sum = 0;
+  for (size_t k : order) above[k] = plane[k] > 0 ? sum / all : 1, sum += plane[k];
+  return above;
+}
+
+// The picture, bright where the network sees, a line around the half of it, a frame around all that it can.
 Image seen(const Image& picture, const Reach& reach) {
   Image image = picture;
-  double most = 0;
-  for (double share : reach.shares) most = std::max(most, share);
-  const int cy = image.height / 2, cx = image.width / 2;
+  const std::vector<double> above = weight_above(reach, image.height, image.width);
+  const auto in_half = [&](int y, int x) {
+    return above[static_cast<size_t>(std::clamp(y, 0, image.height - 1)) * image.width +
+                 std::clamp(x, 0, image.width - 1)] < 0.5;
+  };
+  const int cy = middle(image.height, reach), cx = middle(image.width, reach);
   const int top = cy - reach.farthest[0], bottom = cy + reach.farthest[1], left = cx - reach.farthest[2],
             right = cx + reach.farthest[3];
   for (int y = 0; y < image.height; ++y) {
     for (int x = 0; x < image.width; ++x) {
-      const int dy = y - cy, dx = x - cx;
-      const bool within = std::max(std::abs(dy), std::abs(dx)) <= reach.radius;
-      const double light = 0.22 + 0.78 * (within ? std::pow(reach.at(dy, dx) / most, 0.3) : 0);
+      const double light = 1 - 0.85 * above[static_cast<size_t>(y) * image.width + x];
       uint8_t* const p = &image.pixels[(static_cast<size_t>(y) * image.width + x) * 3];
       for (int c = 0; c < 3; ++c) p[c] = static_cast<uint8_t>(std::lround(p[c] * light));
+      const bool line = in_half(y, x) &&
+                        !(in_half(y - 1, x) && in_half(y + 1, x) && in_half(y, x - 1) && in_half(y, x + 1));
+      if (line) p[0] = 0, p[1] = 220, p[2] = 255;
       const bool frame = ((y == top || y == bottom) && x >= left && x <= right) ||
                          ((x == left || x == right) && y >= top && y <= bottom);
       if (frame) p[0] = 255, p[1] = 190, p[2] = 0;
@@ -147,8 +200,9 @@ std::string reach_section(const Atlas& atlas, const std::map<std::string, Moves>
             picture(*atlas.picture, kSide, "a picture of the set") +
             "<figcaption>A picture, as the network is given it</figcaption></figure><figure class=\"wide\">" +
             picture(seen(*atlas.picture, reach), kSide, "what the middle of the last map sees of it") +
-            "<figcaption>What the middle of the last map sees of it" +
-            (framed ? "; the frame is all that it can" : "") + "</figcaption></figure></div>\n";
+            "<figcaption>What the middle of the last map sees of it: the brighter, the more; half of that "
+            "lies within the blue line" +
+            (framed ? ", all that it can within the frame" : "") + "</figcaption></figure></div>\n";
   }
   return html;
 }

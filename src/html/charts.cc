@@ -27,27 +27,41 @@ constexpr const char* kScript = R"JS(
       axis.grid.color = line;
     }
     chart.options.plugins.legend.labels.color = text;
-    for (const set of chart.data.datasets)
+    for (const set of chart.data.datasets) {
       set.borderColor = set.backgroundColor = set.number < 0 ? colour('--quiet') : colour('--run' + set.number % 6);
+      if (set.type === 'bar') set.borderColor = set.backgroundColor += '50';
+    }
   };
   for (const figure of document.querySelectorAll('figure.chart')) {
     const given = JSON.parse(figure.querySelector('script').textContent);
     const canvas = figure.querySelector('canvas');
     const whole = given.lines.every(line => line.points.every(([x]) => Number.isInteger(x)));
+    const ten = y => 10 ** Math.floor(Math.log10(y) + 1e-9);
+    const logarithmic = () => {  // from a one, two or five on, which alone are named
+      const least = Math.min(...given.lines.flatMap(line => line.points.map(([, y]) => y ?? Infinity)));
+      const named = y => [1, 2, 5].includes(Math.round(10 * y / ten(y)) / 10);
+      return {type: 'logarithmic', min: ten(least) * [5, 2, 1].find(k => k * ten(least) <= least * 1.000001),
+              ticks: {autoSkip: false, callback: y => named(y) ? String(+y.toPrecision(3)) : ''}};
+    };
     const axis = (title, min, max, more) =>
       ({type: 'linear', min, max, title: {display: true, text: title}, ticks: {}, grid: {}, ...more});
     const chart = new Chart(canvas, {
       type: 'line',
       data: {datasets: given.lines.map(line => ({
-        label: line.name, number: line.colour, borderDash: line.dashed ? [6, 4] : [], borderWidth: 2,
+        ...(line.counts ? {type: 'bar', yAxisID: 'counts', categoryPercentage: .9, barPercentage: 1} : {}),
+        label: line.name, number: line.colour, borderDash: line.dashed ? [6, 4] : [], borderDashOffset: 5 * line.colour,
+        borderWidth: 2, order: line.counts ? 2 : line.dashed ? 0 : 1,
         pointRadius: line.points.length > 40 ? 0 : 2.5, pointHitRadius: 8, tension: 0,
         data: line.points.map(([x, y]) => ({x, y}))}))},
       options: {
         animation: false, responsive: true, maintainAspectRatio: false, parsing: false, spanGaps: false,
         interaction: {mode: 'nearest', axis: 'x', intersect: false},
-        scales: {x: axis(given.x, given.x_min, given.x_max, whole ? {bounds: 'data', ticks: {precision: 0}} : {}), y: axis(given.y, given.y_min, given.y_max)},
+        scales: {x: axis(given.x, given.x_min, given.x_max, whole ? {bounds: 'data', ticks: {precision: 0}} : {}),
+                 y: axis(given.y, given.y_min, given.y_max, given.log_y ? logarithmic() : {}),
+                 ...(given.lines.some(line => line.counts) ?
+                     {counts: axis('pictures', 0, undefined, {position: 'right', ticks: {precision: 0}, grid: {display: false}})} : {})},
         plugins: {legend: {display: given.lines.length > 1, position: 'bottom',
-                           labels: {usePointStyle: true, pointStyle: 'line', pointStyleWidth: 36}},
+                           labels: {sort: (a, b) => a.datasetIndex - b.datasetIndex, usePointStyle: true, pointStyle: 'line', pointStyleWidth: 36}},
                   tooltip: {callbacks: {title: items => items.length ? given.x + ' ' + items[0].label : ''}}}}});
     style(chart);
     chart.update();
@@ -124,10 +138,13 @@ std::string chart(const Chart& chart) {
   for (const Line& line : chart.lines) {
     json points = json::array();
     for (size_t k = 0; k < line.x.size(); ++k) points.push_back({number(line.x[k]), number(line.y[k])});
-    lines.push_back(
-        {{"name", line.name}, {"colour", line.colour}, {"dashed", line.dashed}, {"points", points}});
+    lines.push_back({{"name", line.name},
+                     {"colour", line.colour},
+                     {"dashed", line.dashed},
+                     {"counts", line.counts},
+                     {"points", points}});
   }
-  json data = {{"x", chart.x_label}, {"y", chart.y_label}};
+  json data = {{"x", chart.x_label}, {"y", chart.y_label}, {"log_y", chart.log_y}};
   if (std::isfinite(chart.y_min)) data["y_min"] = chart.y_min;
   if (std::isfinite(chart.y_max)) data["y_max"] = chart.y_max;
   if (chart.diagonal) {

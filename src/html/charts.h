@@ -11,7 +11,8 @@ struct Line {
   std::string name;
   std::vector<double> x, y;  // a NaN is a gap
   int colour = 0;            // lines of one number have one colour
-  bool dashed = false;
+  bool dashed = false;       // and on top of those that are not
+  bool counts = false;       // bars, by an axis of their own at the right
 };
 
 struct Chart {
@@ -19,6 +20,7 @@ struct Chart {
   std::vector<Line> lines;
   double y_min = std::numeric_limits<double>::quiet_NaN(), y_max = y_min;  // NaN: what the lines need
   bool diagonal = false;                                                   // from 0,0 to 1,1
+  bool log_y = false;                                                      // for positive values
 };
 
 // A figure that charts_script() fills.

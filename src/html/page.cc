@@ -14,11 +14,11 @@ namespace {
 constexpr const char* kStyle = R"(
 :root { color-scheme: light dark; --line: #d4d7dd; --soft: #f3f4f6; --text: #1b1e24; --quiet: #5b6270;
   --accent: #1763b6; --bad: #b3261e; --good: #1763b6; --back: #ffffff; --run0: #1763b6; --run1: #b8490c;
-  --run2: #1f7a3d; --run3: #8a3ab9; --run4: #8f6b00; --run5: #b3261e; }
+  --run2: #1f7a3d; --run3: #8a3ab9; --run4: #8f6b00; --run5: #b3261e; --shade: #00000048; }
 @media (prefers-color-scheme: dark) {
   :root { --line: #3a3f48; --soft: #22262d; --text: #e6e8ec; --quiet: #a3abb8; --accent: #7db7f5;
     --bad: #ff8a80; --good: #4f9bf0; --back: #16191e; --run0: #6fb1f7; --run1: #f5a263; --run2: #6fce8d; --run3: #cf9bf0;
-    --run4: #e0bd4d; --run5: #ff8a80; } }
+    --run4: #e0bd4d; --run5: #ff8a80; --shade: #ffffff58; } }
 * { box-sizing: border-box; }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--text); background: var(--back); margin: 0 auto;
   max-width: 72rem; padding: 1rem; }
@@ -27,7 +27,11 @@ h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; border-top: 1px solid var(--line);
 p { margin: .5rem 0; max-width: 46rem; }
 .quiet { color: var(--quiet); }
 .bad { color: var(--bad); font-weight: 600; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; background:  /* a shade at the side where there is more */
+    linear-gradient(to right, var(--back) 40%, transparent) left / 3rem 100% no-repeat local,
+    linear-gradient(to left, var(--back) 40%, transparent) right / 3rem 100% no-repeat local,
+    linear-gradient(to right, var(--shade), transparent) left / 1.25rem 100% no-repeat scroll,
+    linear-gradient(to left, var(--shade), transparent) right / 1.25rem 100% no-repeat scroll; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; overflow-wrap: anywhere; }
@@ -68,7 +72,9 @@ figure.wide { width: 25rem; }
 .grid .line { stroke: var(--line); fill: none; }
 .grid path.home { stroke: var(--quiet); } .grid path.away { stroke: var(--run1); } .grid path { opacity: .75; }
 .grid circle.home { fill: var(--quiet); } .grid circle.away { fill: var(--run1); }
-@media (max-width: 30rem) { figure:not(.chart, .wide, .layer) { width: calc(50% - .375rem); } }
+@media (max-width: 30rem) {
+  figure:not(.chart, .wide) { width: calc(50% - .375rem); min-width: 0; }
+  figure.layer .grid { display: block; width: 100%; } }
 span.home { color: var(--quiet); font-weight: 600; } span.away { color: var(--run1); font-weight: 600; }
 tr.differs { background: var(--soft); font-weight: 600; }
 a { color: var(--accent); }

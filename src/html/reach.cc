@@ -34,8 +34,9 @@ std::vector<Tap> of(const Moves& moves) {
 }
 
 // Calls f(taps, jump, whether a shortcut passes it, unit) for all that looks beside its own pixel, in order.
+// Returns the last map's jump.
 template <class F>
-void each_stage(const Arch& arch, const std::map<std::string, Moves>& moves, F f) {
+int each_stage(const Arch& arch, const std::map<std::string, Moves>& moves, F f) {
   int jump = 1;
   const std::string layer = spatial_operator(arch.shift).layer;
   for (const NamedUnit& named : arch.units) {
@@ -60,6 +61,7 @@ void each_stage(const Arch& arch, const std::map<std::string, Moves>& moves, F f
       if (unit->spatial != Spatial::kShift) jump *= 2;
     }
   }
+  return jump;
 }
 
 }  // namespace
@@ -83,7 +85,7 @@ Reach reach_of(const Arch& arch, const std::map<std::string, Moves>& moves, int 
   reach.radius = radius;
   reach.shares.assign(static_cast<size_t>(width) * width, 0.0);
   reach.shares[static_cast<size_t>(radius) * width + radius] = 1;
-  each_stage(arch, moves, [&](std::vector<Tap> taps, int jump, bool passes, const std::string&) {
+  reach.jump = each_stage(arch, moves, [&](std::vector<Tap> taps, int jump, bool passes, const std::string&) {
     if (taps.size() == 1 && taps[0].dy == 0 && taps[0].dx == 0) return;
     if (passes) {
       for (Tap& tap : taps) tap.share /= 2;

@@ -19,6 +19,7 @@ using Moves = std::vector<std::array<double, 2>>;
 struct Reach {
   int radius = 0;                 // shares are of offsets from -radius to radius, in input pixels
   std::vector<double> shares;     // [2 radius + 1][2 radius + 1], rows first; together 1
+  int jump = 1;                   // input pixels from one pixel of the last map to the next
   std::array<int, 4> farthest{};  // up, down, left, right, in input pixels, even beyond the radius
   double at(int dy, int dx) const { return shares[(dy + radius) * (2 * radius + 1) + dx + radius]; }
   // The smallest square's half side around the middle that holds so much of it.

@@ -41,9 +41,22 @@ std::string summary(const std::vector<ReportedRun>& runs) {
                     rows + "</table>");
 }
 
-// A chart of fields of metrics.jsonl, the second dashed; nothing where no run has them.
+// Whether most of the lines would lie flat beside their largest value on a linear axis.
+bool spans_widely(const std::vector<Line>& lines) {
+  constexpr double kWide = 4;
+  double least = INFINITY, most = 0;
+  for (const Line& line : lines) {
+    for (double y : line.y) {
+      if (!std::isnan(y)) least = std::min(least, y), most = std::max(most, y);
+    }
+  }
+  return least > 0 && most > kWide * least;
+}
+
+// A chart of fields of metrics.jsonl, the second dashed, or of one field every run but the first: equal
+// lines are seen then. Nothing where no run has them.
 std::string curve(const std::vector<ReportedRun>& runs, const std::string& title, const std::string& y_label,
-                  const std::vector<std::pair<std::string, std::string>>& fields) {
+                  const std::vector<std::pair<std::string, std::string>>& fields, bool is_loss = false) {
   Chart c;
   c.title = title, c.x_label = "epoch", c.y_label = y_label;
   for (size_t r = 0; r < runs.size(); ++r) {
@@ -51,7 +64,8 @@ std::string curve(const std::vector<ReportedRun>& runs, const std::string& title
       Line line;
       line.name =
           (runs.size() > 1 ? runs[r].name + (fields[f].second.empty() ? "" : ", ") : "") + fields[f].second;
-      line.colour = static_cast<int>(runs.size() > 1 ? r : f), line.dashed = runs.size() > 1 && f > 0;
+      line.colour = static_cast<int>(runs.size() > 1 ? r : f),
+      line.dashed = runs.size() > 1 && (fields.size() > 1 ? f : r) > 0;
       bool any = false;
       for (const json& epoch : runs[r].epochs) {
         const auto x = epoch.find("epoch"), y = epoch.find(fields[f].first);
@@ -64,12 +78,14 @@ std::string curve(const std::vector<ReportedRun>& runs, const std::string& title
       if (any) c.lines.push_back(line);
     }
   }
+  c.log_y = is_loss && spans_widely(c.lines);
+  if (c.log_y) c.y_label += ", logarithmic";
   return c.lines.empty() ? "" : chart(c);
 }
 
 std::string curves(const std::vector<ReportedRun>& runs) {
   const std::string charts =
-      curve(runs, "Loss", "cross entropy", {{"train_loss", "train"}, {"val_loss", "val"}}) +
+      curve(runs, "Loss", "cross entropy", {{"train_loss", "train"}, {"val_loss", "val"}}, true) +
       curve(runs, "Top-1", "share right", {{"train_top1", "train"}, {"val_top1", "val"}}) +
       curve(runs, "Learning rate", "learning rate", {{"learning_rate", ""}}) +
       curve(runs, "Channels that do not move", "share unshifted", {{"shift_sparsity", ""}});
@@ -194,15 +210,31 @@ Line reliability_line(const std::string& name, const Reliability& r, int colour)
   return line;
 }
 
+Line reliability_counts(const std::string& name, const Reliability& r, int colour) {
+  Line bars;
+  bars.name = "pictures, " + name, bars.colour = colour, bars.counts = true;
+  for (size_t k = 0; k < r.bins.size(); ++k) {
+    bars.x.push_back((static_cast<double>(k) + 0.5) / static_cast<double>(r.bins.size()));
+    bars.y.push_back(static_cast<double>(r.bins[k].pictures));
+  }
+  return bars;
+}
+
 std::string calibration(const ReportedRun& run) {
   Chart c;
   c.title = "How often it is right, by how sure it is", c.x_label = "confidence", c.y_label = "share right";
   c.y_min = 0, c.y_max = 1, c.diagonal = true;
-  c.lines.push_back(reliability_line("as it is", reliability(run.predictions, 1), 0));
+  const auto add = [&](const std::string& name, double temperature, int colour) {
+    const Reliability r = reliability(run.predictions, temperature);
+    c.lines.push_back(reliability_line(name, r, colour));
+    c.lines.push_back(reliability_counts(name, r, colour));
+  };
+  add("as it is", 1, 0);
   std::string words =
-      "<p>Pictures in 15 bins of confidence. Below the diagonal it is surer than it should be.";
+      "<p>Pictures in 15 bins of confidence; bars say how many stand in each. Below the diagonal it is surer "
+      "than it should be.";
   if (run.temperature > 0) {
-    c.lines.push_back(reliability_line("calibrated", reliability(run.predictions, run.temperature), 1));
+    add("calibrated", run.temperature, 1);
     words += " Divided by the temperature " + fixed(run.temperature, 3) +
              ", fitted on val and kept in the model's file, the "
              "logits give a loss of " +
@@ -218,17 +250,21 @@ std::string recipes(const std::vector<ReportedRun>& runs) {
   for (const ReportedRun& run : runs) {
     for (const auto& [field, value] : run.recipe) fields.insert(field);
   }
-  std::string rows, head = "<tr><th>setting</th>";
+  std::string set, usual, head = "<tr><th>setting</th>";
   for (const ReportedRun& run : runs) head += "<th>" + escape(run.name) + "</th>";
   auto row = [&](const std::string& name, auto value) {
     std::set<std::string> values;
     std::string cells;
+    bool is_usual = true;
     for (const ReportedRun& run : runs) {
       values.insert(value(run));
       cells += "<td>" + escape(value(run)) + "</td>";
+      const auto found = run.usual.find(name);
+      is_usual = is_usual && found != run.usual.end() && found->second == value(run);
     }
-    rows += std::string(values.size() > 1 ? "<tr class=\"differs\">" : "<tr>") + "<th scope=\"row\">" +
-            escape(name) + "</th>" + cells + "</tr>\n";
+    (is_usual && values.size() == 1 ? usual : set) +=
+        std::string(values.size() > 1 ? "<tr class=\"differs\">" : "<tr>") + "<th scope=\"row\">" +
+        escape(name) + "</th>" + cells + "</tr>\n";
   };
   auto of = [](const std::map<std::string, std::string>& map, const std::string& key) {
     const auto found = map.find(key);
@@ -238,9 +274,14 @@ std::string recipes(const std::vector<ReportedRun>& runs) {
     row(note, [&](const ReportedRun& run) { return of(run.info.notes, note); });
   for (const std::string& field : fields)
     row(field, [&](const ReportedRun& run) { return of(run.recipe, field); });
-  return heading("Recipe") +
-         (runs.size() > 1 ? "<p class=\"quiet\">Rows in which runs differ are marked.</p>\n" : "") +
-         region("Recipe", "<table>" + head + "</tr>\n" + rows + "</table>");
+  const auto table = [&](const std::string& name, const std::string& rows) {
+    return region(name, "<table>" + head + "</tr>\n" + rows + "</table>");
+  };
+  return heading("Recipe") + "<p class=\"quiet\">What is not as by default comes first." +
+         (runs.size() > 1 ? " Rows in which runs differ are marked." : "") + "</p>\n" + table("Recipe", set) +
+         (usual.empty() ? ""
+                        : "<details><summary>The settings that are as by default</summary>" +
+                              table("Recipe, as by default", usual) + "</details>\n");
 }
 
 }  // namespace

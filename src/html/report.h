@@ -16,6 +16,7 @@ namespace fewshift::html {
 struct ReportedRun {
   std::string name;                           // its folder
   std::map<std::string, std::string> recipe;  // field -> value
+  std::map<std::string, std::string> usual;   // the same by default
   std::vector<nlohmann::json> epochs;         // metrics.jsonl
   ModelInfo info;                             // of the epoch kept
   int64_t params = 0, madds = 0;

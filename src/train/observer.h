@@ -25,6 +25,7 @@ struct EpochReport {
   double waited = 0;                                                            // for pictures, s
   int64_t broken_images = 0;
   bool best = false, stopped = false;  // stopped: early
+  bool settled = false;                // its shifts are pruned as far as they will be
 };
 
 // Hears of a training; called from the training thread.

@@ -273,7 +273,7 @@ class Trainer {
     progress_.since_best = waiting ? 0 : progress_.since_best + 1;
     progress_.stopped = recipe_.patience > 0 && progress_.since_best >= recipe_.patience;
     report.stopped = progress_.stopped, report.waited = waited;
-    progress_.best_settled = learning_.learner.settled();
+    progress_.best_settled = report.settled = learning_.learner.settled();
     ++progress_.epoch;
     progress_.batch = 0;
     progress_.loss_sum = 0;

@@ -41,6 +41,10 @@ class ShiftLayer(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        if not isinstance(channels, int):
+            raise TypeError(f"channels must be a whole number, but is {channels!r}")
+        if channels < 1:
+            raise ValueError(f"channels must be at least 1, but is {channels}")
         if stride not in (1, 2):
             raise ValueError(f"stride must be 1 or 2, but is {stride}")
         self.stride = stride
