@@ -14,9 +14,9 @@ namespace fewshift {
 // then be decoded at a smaller DCT scale, which is faster.
 using Wanted = std::function<int(int width, int height)>;
 
-// Decodes a JPEG (baseline or progressive; grey, YCbCr, RGB, CMYK or YCCK; turned upright by its EXIF
-// orientation) or a PNG (any colour type and depth; alpha is dropped). The format is read from the bytes, not
-// from a name. `where` names the file in errors.
+// Decodes a JPEG (baseline or progressive; grey, YCbCr, RGB, CMYK or YCCK) or a PNG (any colour type and
+// depth; alpha is dropped), and turns it upright by its EXIF orientation. The format is read from the bytes,
+// not from a name. `where` names the file in errors.
 // Throws Error: kCorrupt (truncated, empty, impossible sizes), kUnsupported (another format; over 2^27
 // pixels).
 Image decode_image(std::string_view bytes, const std::string& where, const Wanted& wanted = {});

@@ -15,8 +15,8 @@ std::string insert_segment(const std::string& jpeg, int marker, const std::strin
   return jpeg.substr(0, 2) + segment + content + jpeg.substr(2);
 }
 
-// An APP1 segment as a camera writes it, with one entry before the orientation.
-std::string with_orientation(const std::string& jpeg, int orientation, bool little) {
+// EXIF as a camera writes it, with one entry before the orientation.
+std::string exif_of(int orientation, bool little) {
   const auto number = [&](unsigned value, int bytes) {
     std::string out;
     for (int i = 0; i < bytes; ++i) out += char(value >> 8 * (little ? i : bytes - 1 - i) & 255);
@@ -25,8 +25,15 @@ std::string with_orientation(const std::string& jpeg, int orientation, bool litt
   std::string tiff = (little ? "II" : "MM") + number(42, 2) + number(8, 4) + number(2, 2);
   tiff += number(0x0100, 2) + number(4, 2) + number(1, 4) + number(640, 4);
   tiff += number(0x0112, 2) + number(3, 2) + number(1, 4) + number(orientation, 2) + number(0, 2);
-  return insert_segment(jpeg, 0xE1, std::string("Exif\0\0", 6) + tiff + number(0, 4));
+  return tiff + number(0, 4);
 }
+
+std::string with_orientation(const std::string& jpeg, int orientation, bool little) {
+  return insert_segment(jpeg, 0xE1, std::string("Exif\0\0", 6) + exif_of(orientation, little));
+}
+
+// What each orientation makes of the quarters.
+constexpr const char* kTurned[] = {"rgbw", "grwb", "wbgr", "bwrg", "rbgw", "brwg", "wgbr", "gwrb"};
 
 // Which of the quarters' colours each quarter of `image` shows: r, g, b or w, in reading order.
 std::string corners(const Image& image) {
@@ -98,11 +105,10 @@ TEST(DecodeJpeg, CmykWithoutAdobeMarkerIsInk) {
 
 TEST(DecodeJpeg, EveryOrientation) {
   const std::string jpeg = encode_jpeg(quarters(48, 32));
-  const char* expected[] = {"rgbw", "grwb", "wbgr", "bwrg", "rbgw", "brwg", "wgbr", "gwrb"};
   for (int orientation = 1; orientation <= 8; ++orientation) {
     for (bool little : {false, true}) {
       const Image image = decode_image(with_orientation(jpeg, orientation, little), "turned");
-      EXPECT_EQ(corners(image), expected[orientation - 1]) << orientation;
+      EXPECT_EQ(corners(image), kTurned[orientation - 1]) << orientation;
       EXPECT_EQ(image.width, orientation < 5 ? 48 : 32);
       EXPECT_EQ(image.height, orientation < 5 ? 32 : 48);
     }
@@ -178,6 +184,27 @@ TEST(DecodePng, PaletteWithTransparency) {
   const std::vector<uint8_t> rows(4 * 2, 0x55);  // four entries of 2 bits a byte, all 1
   const std::string bytes = encode_png(8, 4, PNG_COLOR_TYPE_PALETTE, 2, rows, PNG_INTERLACE_NONE, decorate);
   EXPECT_EQ(difference(decode_image(bytes, "palette"), flat(8, 4, 40, 50, 60)), 0);
+}
+
+TEST(DecodePng, EveryOrientation) {
+  const Image image = quarters(48, 32);
+  for (int orientation = 1; orientation <= 8; ++orientation) {
+    for (bool little : {false, true}) {
+      std::string exif = exif_of(orientation, little);
+      const auto decorate = [&](png_structp png, png_infop info) {
+        png_set_eXIf_1(png, info, png_uint_32(exif.size()), reinterpret_cast<png_bytep>(exif.data()));
+      };
+      std::string png = encode_png(48, 32, PNG_COLOR_TYPE_RGB, 8, image.pixels, PNG_INTERLACE_NONE, decorate);
+      EXPECT_EQ(corners(decode_image(png, "turned")), kTurned[orientation - 1]) << orientation;
+      // The chunk may stand behind the pixels.
+      const size_t at = png.find("eXIf") - 4, length = exif.size() + 12;
+      const std::string chunk = png.substr(at, length);
+      png.erase(at, length).insert(png.size() - 12, chunk);
+      const Image turned = decode_image(png, "turned");
+      EXPECT_EQ(corners(turned), kTurned[orientation - 1]) << orientation;
+      EXPECT_EQ(turned.width, orientation < 5 ? 48 : 32);
+    }
+  }
 }
 
 TEST(DecodePng, InterlacedNoiseIsExact) {
