@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "data/passed_over.h"
+
 namespace fewshift {
 
 // About 50 bytes a picture of ImageNet.
@@ -56,6 +58,7 @@ Stamp stamp_of(const std::filesystem::path& root, const std::string& path, bool 
 struct StampedTable {
   std::vector<Stamp> stamps;
   PictureTable table;
+  PassedOver passed_over;
 };
 
 // The one kept for part `part` of the data set in `root`; nothing where there is none, or it cannot be read.
