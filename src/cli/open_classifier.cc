@@ -7,6 +7,7 @@
 #ifdef FEWSHIFT_TRAIN
 #include "cli/torch_threads.h"
 #include "train/checkpoint.h"
+#include "train/run_files.h"
 #else
 #include "cli/threads.h"
 #endif
@@ -25,6 +26,14 @@ TrainedClassifier open_classifier(const std::filesystem::path& path, int asked) 
 #else
   throw Error(ErrorCode::kUnsupported, path.string(),
               "this build has no LibTorch: `fewshift export` makes an .onnx of it, which is read here");
+#endif
+}
+
+std::string data_of_run(const std::filesystem::path& run) {
+#ifdef FEWSHIFT_TRAIN
+  return read_run_recipe(run, run.string()).data;
+#else
+  throw Error(ErrorCode::kUnsupported, run.string(), "a build without LibTorch reads no runs: give --data");
 #endif
 }
 

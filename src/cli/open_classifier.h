@@ -1,6 +1,7 @@
 // A trained network, whatever it lies in. SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <filesystem>
+#include <string>
 
 #include "model/evaluate.h"
 
@@ -11,5 +12,9 @@ bool is_onnx(const std::filesystem::path& path);
 // MODEL.onnx on the engine; a RUN folder or a checkpoint on LibTorch, where this build has it. threads, 0:
 // all cores.
 TrainedClassifier open_classifier(const std::filesystem::path& path, int threads);
+
+// The pictures that a RUN was trained on, as its recipe names them. Throws Error (kNotFound) for what is no
+// run.
+std::string data_of_run(const std::filesystem::path& run);
 
 }  // namespace fewshift::cli
