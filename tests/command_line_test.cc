@@ -237,7 +237,8 @@ TEST_F(CommandLineTest, PredictionsAsCsvAndWhatIsPassedOver) {
   const size_t pictures = std::distance(std::filesystem::directory_iterator(odd), {}) - 4;
   const Outcome csv = run({"predict", model, odd, "--top", "2", "--csv"});
   ASSERT_EQ(csv.code, 0) << csv.err;
-  EXPECT_EQ(csv.err, "passed over in " + odd + ": 2 .gif, 1 .tiff (read are .jpg, .jpeg, .png, .webp)\n");
+  EXPECT_EQ(csv.err,
+            "passed over in " + odd + ": 2 .gif, 1 .tiff (pictures end in .jpg, .jpeg, .png, .webp)\n");
   const std::string first = "image,rank,name,score\n\"" + path("a, \"\"b\"\"") + "/";
   EXPECT_EQ(csv.out.substr(0, first.size()), first);
   EXPECT_EQ(std::count(csv.out.begin(), csv.out.end(), '\n'), static_cast<int64_t>(1 + 2 * pictures));

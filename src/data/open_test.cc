@@ -61,7 +61,7 @@ TEST(OpenFolder, ByteOrderAnyDepthAndOnlyPictures) {
   const Data data = open_data(folder.path(), {.val_share = 0});
   EXPECT_EQ(data.format, "image folder");
   EXPECT_EQ(text(data.passed_over),
-            "2 .gif, 1 .txt, 1 without an extension (read are .jpg, .jpeg, .png, .webp)");
+            "2 .gif, 1 .txt, 1 without an extension (pictures end in .jpg, .jpeg, .png, .webp)");
   EXPECT_EQ(data.class_names, (std::vector<std::string>{"B", "a", "b"}));
   ASSERT_EQ(data.train->size(), 5u);
   std::vector<std::string> found;

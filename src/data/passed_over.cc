@@ -15,7 +15,7 @@ std::string text(const PassedOver& all) {
   std::string line;
   for (const auto& [kind, files] : all)
     line += (line.empty() ? "" : ", ") + std::to_string(files) + " " + kind;
-  return line + " (read are " + kImageExtensions + ")";
+  return line + " (pictures end in " + kImageExtensions + ")";
 }
 
 }  // namespace fewshift

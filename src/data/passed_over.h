@@ -13,7 +13,7 @@ using PassedOver = std::map<std::string, int64_t>;
 
 void pass_over(const std::filesystem::path& file, PassedOver& all);
 
-// In a line: "2 .gif, 1 .tiff (read are .jpg, .jpeg, .png, .webp)".
+// In a line: "2 .gif, 1 .tiff (pictures end in .jpg, .jpeg, .png, .webp)".
 std::string text(const PassedOver& all);
 
 }  // namespace fewshift

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "image/fields.h"
 #include "image/limits.h"
 #include "image/orientation.h"
 
@@ -58,6 +59,8 @@ Image decode_webp(std::string_view bytes, const std::string& where) {
   if (config.input.has_animation)
     throw Error(ErrorCode::kUnsupported, where,
                 "an animated WebP is not read: save the frame that is meant as a picture of its own");
+  if (Fields{bytes, true}.get(4, 4).value_or(0) > bytes.size() - 8)  // before memory is taken
+    check_status(VP8_STATUS_NOT_ENOUGH_DATA, where);
   Image image;
   image.width = config.input.width, image.height = config.input.height;
   if (int64_t{image.width} * image.height > kMaxPixels) {
