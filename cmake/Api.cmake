@@ -16,7 +16,7 @@ set_target_properties(fewshift_shared PROPERTIES OUTPUT_NAME fewshift EXPORT_NAM
 
 # With all that it needs of ours in it; what it needs of others is named where it is linked.
 add_library(fewshift_static STATIC ${api_sources} $<TARGET_OBJECTS:fewshift_base>)
-target_link_libraries(fewshift_static INTERFACE turbojpeg png Threads::Threads stdc++ m)  # also from projects in C
+target_link_libraries(fewshift_static INTERFACE turbojpeg png webpdemux webp Threads::Threads stdc++ m)  # also from projects in C
 set_target_properties(fewshift_static PROPERTIES OUTPUT_NAME fewshift EXPORT_NAME fewshift_static)
 
 foreach(library fewshift_shared fewshift_static)

@@ -93,6 +93,38 @@ TEST_F(Api, PicturesFromFilesBytesAndPixelsAreClassifiedAlike) {
             session.classify(fewshift::Pixels{same.data(), 45, 40})[0].score);
 }
 
+// Of our own files a large JPEG may be decoded at a smaller scale; of a file of another's it is not, unless
+// it says so.
+TEST_F(Api, LargeJpegsAreDecodedAsTheFileSays) {
+  fewshift::Image large{400, 300, {}};
+  for (int k = 0; k < 400 * 300 * 3; ++k) large.pixels.push_back(static_cast<uint8_t>(k / 7 * 37 % 251));
+  const std::string jpeg = fewshift::encode_jpeg(large, 95);
+  const fewshift::Image full = fewshift::decode_image(jpeg, "it"),
+                        small = fewshift::decode_image(jpeg, "it", 64);
+  ASSERT_EQ(small.height, 75);
+  const auto prepared = [](const fewshift::Model& model, const fewshift::Image& image) {
+    return model.prepare(fewshift::Pixels{image.pixels.data(), image.width, image.height});
+  };
+  const std::string before = R"({"size":32,"resize":32,"mean":[0,0,0],"std":[1,1,1])";
+  using Metadata = std::map<std::string, std::string>;
+  for (const auto& [metadata, in_full] :
+       {std::pair{Metadata{}, true},
+        {Metadata{{"preprocess", before + "}"}}, true},
+        {Metadata{{"preprocess", before + "}"}, {"displacements", "{}"}}, false},
+        {Metadata{{"preprocess", before + R"(,"decode":"fast"})"}}, false},
+        {Metadata{{"preprocess", before + R"(,"decode":"full"})"}, {"displacements", "{}"}}, true}}) {
+    Graph graph = network();
+    graph.metadata = metadata;
+    const std::string onnx = fewshift::graph::format_onnx(graph);
+    const fewshift::Model model(fewshift::Bytes{onnx.data(), onnx.size()});
+    EXPECT_NE(model.preprocessing().find(in_full ? R"("decode":"full")" : R"("decode":"fast")"),
+              std::string::npos);
+    EXPECT_NE(prepared(model, full), prepared(model, small));
+    EXPECT_EQ(model.prepare(fewshift::Bytes{jpeg.data(), jpeg.size()}),
+              prepared(model, in_full ? full : small));
+  }
+}
+
 TEST_F(Api, TensorsFeaturesAndScores) {
   const std::string onnx = bytes();
   const fewshift::Model model(fewshift::Bytes{onnx.data(), onnx.size()});

@@ -39,14 +39,17 @@ class CommandLineTest : public RoadTest {
     }
     return args;
   }
-  // One line on standard error that names `what`, exit code 1.
-  static void expect_failure(const Outcome& outcome, const std::string& what) {
-    EXPECT_EQ(outcome.code, 1) << outcome.err;
+  // One line on standard error that names `what`, and the exit code.
+  static void expect_failure(const Outcome& outcome, const std::string& what, int code = 1) {
+    EXPECT_EQ(outcome.code, code) << outcome.err;
     EXPECT_NE(outcome.err.find(what), std::string::npos) << what << " is not in: " << outcome.err;
     const size_t line = outcome.err.find("fewshift: ");
     ASSERT_NE(line, std::string::npos) << outcome.err;
     EXPECT_EQ(outcome.err.find('\n', line), outcome.err.size() - 1) << outcome.err;
     EXPECT_EQ(outcome.out, "");
+  }
+  static void expect_usage(const Outcome& outcome, const std::string& what) {
+    expect_failure(outcome, what, 2);
   }
 };
 
@@ -69,7 +72,7 @@ TEST_F(CommandLineTest, FromPicturesToNames) {
   EXPECT_EQ(evaluation["images"], 15);
   EXPECT_EQ(evaluation["split"], "test");
   EXPECT_GE(evaluation["top1"].get<double>(), 0.0);
-  EXPECT_LE(evaluation["top1"].get<double>(), evaluation["top5"].get<double>());
+  EXPECT_TRUE(evaluation["top5"].is_null());  // of three classes it is no figure
   EXPECT_TRUE(evaluation.contains("loss"));
 
   const Outcome predicted = run({"predict", run_folder, data + "/test", "--top", "2", "--json"});
@@ -84,6 +87,15 @@ TEST_F(CommandLineTest, FromPicturesToNames) {
     const std::string image = prediction["image"], name = prediction["classes"][0]["name"];
     right += image.find("/" + name + "/") != std::string::npos;
   }
+  // A run knows its data; other files have to be told.
+  EXPECT_EQ(json::parse(run({"eval", run_folder, "--json"}).out), evaluation);
+  const Outcome told = run({"eval", run_folder});
+  EXPECT_NE(told.out.find("15 pictures of " + data + "/test: top-1 "), std::string::npos) << told.out;
+  EXPECT_EQ(told.out.find("top-5"), std::string::npos);
+  const Outcome untold = run({"eval", run_folder + "/best.safetensors"});
+  EXPECT_EQ(untold.code, 2);
+  EXPECT_NE(untold.err.find("--data"), std::string::npos) << untold.err;
+
   // eval and predict see the same pictures the same way.
   EXPECT_NEAR(right / 15.0, evaluation["top1"].get<double>(), 1e-9);
 
@@ -171,14 +183,38 @@ TEST_F(CommandLineTest, AnOnnxFileIsAnnotated) {
   for (int k = 9; k >= 0; --k)  // as a data set's class_names.txt, in another order
     text += "n" + std::to_string(k) + "\t" + (k < 3 ? names[k] : "other " + std::to_string(k)) + "\r\n";
   write_file_atomic(path("names.txt"), text + "\n");
-  const Outcome done = run({"annotate", plain, "--out", file, "--class-names", path("names.txt"), "--resize",
-                            "20", "--mean", "0.5", "0.5", "0.5", "--std", "0.25", "0.25", "0.25"});
+  const Outcome done = run({"annotate",
+                            plain,
+                            "--out",
+                            file,
+                            "--interpolation",
+                            "bicubic",
+                            "--decode",
+                            "full",
+                            "--class-names",
+                            path("names.txt"),
+                            "--resize",
+                            "20",
+                            "--mean",
+                            "0.5",
+                            "0.5",
+                            "0.5",
+                            "--std",
+                            "0.25",
+                            "0.25",
+                            "0.25"});
   ASSERT_EQ(done.code, 0) << done.err;
   const graph::Graph named = graph::read_onnx(file);
   EXPECT_EQ(json::parse(named.metadata.at("class_names"))[9], names[0]);
   EXPECT_EQ(json::parse(named.metadata.at("preprocess"))["resize"], 20);
+  EXPECT_EQ(json::parse(named.metadata.at("preprocess"))["interpolation"], "bicubic");
+  EXPECT_EQ(json::parse(named.metadata.at("preprocess"))["decode"], "full");
+  EXPECT_EQ(run({"annotate", plain, "--out", file, "--interpolation", "nearest"}).code, 2);
   EXPECT_EQ(named.nodes.size(), g.nodes.size());
-  EXPECT_EQ(json::parse(run({"eval", file, "--data", data, "--json"}).out)["images"], 12);
+  const json measured = json::parse(run({"eval", file, "--data", data, "--json"}).out);
+  EXPECT_EQ(measured["images"], 12);
+  EXPECT_GE(measured["top5"].get<double>(), measured["top1"].get<double>());
+  EXPECT_EQ(run({"eval", file}).code, 2);
   EXPECT_EQ(run({"annotate", file, "--out", file, "--resize", "30"}).code, 0);
   EXPECT_EQ(json::parse(graph::read_onnx(file).metadata.at("class_names"))[9], names[0]);
 
@@ -192,6 +228,28 @@ TEST_F(CommandLineTest, AnOnnxFileIsAnnotated) {
   write_file_atomic(path("names.txt"), "one\ntwo\n");
   EXPECT_EQ(run({"annotate", plain, "--out", path("none.onnx"), "--class-names", path("names.txt")}).code, 1);
   EXPECT_FALSE(std::filesystem::exists(path("none.onnx")));
+}
+
+TEST_F(CommandLineTest, PredictionsAsCsvAndWhatIsPassedOver) {
+  const std::string data = pictures("data", 2, 1, 2).string(), model = path("model.onnx"),
+                    odd = path("a, \"b\"");
+  ASSERT_EQ(run({"export", "--model", "fenet_cifar_0.5", "--out", model}).code, 0);
+  std::filesystem::create_directories(odd);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(data + "/test")) {
+    if (entry.is_regular_file()) std::filesystem::copy(entry, odd);
+    if (std::filesystem::exists(odd + "/001.jpg")) break;
+  }
+  for (const char* name : {"/a.gif", "/b.gif", "/c.tiff", "/.hidden.gif"}) write_file_atomic(odd + name, "");
+  const size_t pictures = std::distance(std::filesystem::directory_iterator(odd), {}) - 4;
+  const Outcome csv = run({"predict", model, odd, "--top", "2", "--csv"});
+  ASSERT_EQ(csv.code, 0) << csv.err;
+  EXPECT_EQ(csv.err,
+            "passed over in " + odd + ": 2 .gif, 1 .tiff (pictures end in .jpg, .jpeg, .png, .webp)\n");
+  const std::string first = "image,rank,name,score\n\"" + path("a, \"\"b\"\"") + "/";
+  EXPECT_EQ(csv.out.substr(0, first.size()), first);
+  EXPECT_EQ(std::count(csv.out.begin(), csv.out.end(), '\n'), static_cast<int64_t>(1 + 2 * pictures));
+  EXPECT_NE(csv.out.find(".jpg\",2,"), std::string::npos) << csv.out;
+  EXPECT_EQ(run({"predict", model, odd, "--csv", "--json"}).code, 2);
 }
 
 // The ONNX file alone, run by the plain interpreter with the preprocessing that it carries, says what predict
@@ -304,10 +362,10 @@ TEST_F(CommandLineTest, EverySpatialOperatorTrainsAndIsDescribed) {
     EXPECT_EQ(run({"inspect", path(shift)}).code, 0);
     EXPECT_EQ(run({"eval", path(shift), "--data", data}).code, 0);
   }
-  expect_failure(run(train(data, path("a"), {"--shift", "sideways"})), "--shift");
-  expect_failure(run(train(data, path("a"), {"--shift", "gsl", "--shift-penalty", "1"})), "--shift-penalty");
-  expect_failure(run(train(data, path("a"), {"--shift", "asl", "--shift-sparsity", "0.9"})),
-                 "--shift-sparsity");
+  expect_usage(run(train(data, path("a"), {"--shift", "sideways"})), "--shift");
+  expect_usage(run(train(data, path("a"), {"--shift", "gsl", "--shift-penalty", "1"})), "--shift-penalty");
+  expect_usage(run(train(data, path("a"), {"--shift", "asl", "--shift-sparsity", "0.9"})),
+               "--shift-sparsity");
   expect_failure(run(train(data, path("a"), {"--model", "resnet20", "--shift-sparsity", "0.9"})),
                  "--shift-sparsity");
   expect_failure(run({"bench", "--train", "resnet20", "--shift", "asl"}), "--shift");
@@ -329,10 +387,10 @@ TEST_F(CommandLineTest, BeginsFromAnotherRun) {
     if (name.starts_with("classifier.linear.") || name.ends_with(".start")) continue;
     EXPECT_TRUE(tensor.bytes == before.tensors.at(name).bytes) << name;
   }
-  expect_failure(run(train(two, path("a"), {"--freeze-body", "1"})), "--freeze-body");
-  expect_failure(run(train(two, path("a"), {"--init", path("first"), "--shift-sparsity", "0.9"})),
-                 "--shift-sparsity");
-  expect_failure(run(train(two, path("a"), {"--init", ""})), "--init");
+  expect_usage(run(train(two, path("a"), {"--freeze-body", "1"})), "--freeze-body");
+  expect_usage(run(train(two, path("a"), {"--init", path("first"), "--shift-sparsity", "0.9"})),
+               "--shift-sparsity");
+  expect_usage(run(train(two, path("a"), {"--init", ""})), "--init");
   const Outcome anew = run(train(two, path("third"), {"--init", path("first"), "--set", "shift.init=new"}));
   EXPECT_EQ(anew.code, 0) << anew.err;
   expect_failure(run(train(two, path("a"), {"--init", path("nowhere")})), path("nowhere"));
@@ -594,8 +652,8 @@ TEST_F(CommandLineTest, BadFoldersAreNamed) {
 TEST_F(CommandLineTest, BadOptionsAreNamed) {
   const std::string data = pictures("data", 2, 8, 2).string();
   expect_failure(run(train(data, path("a"), {"--model", "fenet_9"})), "fenet_9");
-  expect_failure(run(train(data, path("a"), {"--shift-sparsity", "2"})), "--shift-sparsity");
-  expect_failure(run(train(data, path("a"), {"--set", "shift.speed=1"})), "shift.speed");
+  expect_usage(run(train(data, path("a"), {"--shift-sparsity", "2"})), "--shift-sparsity");
+  expect_usage(run(train(data, path("a"), {"--set", "shift.speed=1"})), "shift.speed");
   expect_failure(run(train(data, path("a"), {"--recipe", path("none.toml")})), "none.toml");
   expect_failure(run({"train", "--data", data, "--out", path("a")}), "--model");
 }

@@ -69,6 +69,22 @@ class Predictions(unittest.TestCase):
             deep.save(odd)
             self.assertEqual(self.model.predict(odd), self.model.predict(f"{folder}/deep.png"))
 
+    def test_pictures_are_resized_to_the_pixel_as_pillow_does(self):
+        random = numpy.random.default_rng(2)
+        picture = PIL.Image.fromarray(random.integers(0, 256, (53, 61, 3), dtype=numpy.uint8))
+        with tempfile.TemporaryDirectory() as folder:
+            picture.save(f"{folder}/it.png")
+            picture.save(f"{folder}/it.webp", lossless=True)
+            for how in ("bilinear", "bicubic"):
+                program("annotate", MODEL, "--out", f"{folder}/{how}.onnx", "--interpolation", how, "--resize", "40",
+                        "--mean", "0", "0", "0", "--std", "1", "1", "1")
+                model = fewshift.Model(f"{folder}/{how}.onnx")
+                self.assertEqual(model.preprocessing["interpolation"], how)
+                resized = picture.resize((46, 40), PIL.Image.Resampling[how.upper()]).crop((7, 4, 39, 36))
+                for name in ("it.png", "it.webp"):
+                    ours = numpy.rint(model.prepare(f"{folder}/{name}")[0] * 255).transpose(1, 2, 0)
+                    numpy.testing.assert_array_equal(ours, numpy.asarray(resized))
+
     def test_names_may_be_given(self):
         names = [f"class {k}" for k in range(len(self.model.class_names))]
         named = fewshift.Model(MODEL, class_names=names)
@@ -196,7 +212,7 @@ class Package(unittest.TestCase):
         self.assertTrue((folder / "py.typed").exists() and (folder / "_fewshift.pyi").exists())
         self.assertEqual(fewshift.__version__, fewshift.version())
         maps = pathlib.Path("/proc/self/maps").read_text()
-        for library in ("libturbojpeg", "libpng"):  # those that came with it
+        for library in ("libturbojpeg", "libpng", "libwebp"):  # those that came with it
             self.assertRegex(maps, rf"fewshift\.libs/{library}")
         self.assertNotIn("libtorch", maps)
         self.assertNotIn("torch", sys.modules)

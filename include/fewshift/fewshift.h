@@ -97,7 +97,8 @@ FEWSHIFT_API int64_t fewshift_model_features(const fewshift_model* model);
 FEWSHIFT_API int64_t fewshift_model_classes(const fewshift_model* model);
 /* The name of class k, from the file ("3" where it has no names); NULL where there is no such class. */
 FEWSHIFT_API const char* fewshift_model_class_name(const fewshift_model* model, int64_t k);
-/* JSON: {"size":224,"resize":256,"mean":[...],"std":[...]}: px; of RGB from 0 to 1. "" for what is no
+/* JSON: {"size":224,"resize":256,"mean":[...],"std":[...],"interpolation":"bilinear" or "bicubic",
+ * "decode":"fast" (large JPEGs at a smaller scale) or "full"}: px; of RGB from 0 to 1. "" for what is no
  * classifier. */
 FEWSHIFT_API const char* fewshift_model_preprocessing(const fewshift_model* model);
 /* An entry of the file's metadata, or NULL. */
@@ -127,8 +128,8 @@ typedef struct fewshift_class {
 
 /* The picture road, for classifiers, one picture at a time, with the file's own preprocessing, in a session
  * of batch 1: the `top` likeliest classes, the first the likeliest, in best[0] to best[*found - 1]; *found
- * is `top`, or the number of classes. JPEG and PNG, turned
- * upright by EXIF, 16 bits scaled to 8; `pixels`: rows of `stride` bytes, `channels` bytes a
+ * is `top`, or the number of classes. JPEG, PNG and
+ * WebP (no animation), turned upright by EXIF, 16 bits scaled to 8; `pixels`: rows of `stride` bytes, `channels` bytes a
  * pixel: 1 (grey), 3 (RGB) or 4 (RGBA, of which A is left out). */
 FEWSHIFT_API fewshift_status fewshift_classify_file(fewshift_session* session, const char* path,
                                                     fewshift_class* best, int64_t top, int64_t* found);

@@ -55,7 +55,7 @@ struct Pixels {
   int channels = 3;
 };
 
-// An encoded picture (JPEG, PNG) or a model in memory, which is only looked at.
+// An encoded picture (JPEG, PNG, WebP) or a model in memory, which is only looked at.
 struct Bytes {
   const void* data = nullptr;
   std::size_t size = 0;

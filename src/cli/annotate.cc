@@ -18,7 +18,7 @@ namespace fewshift::cli {
 namespace {
 
 struct Options {
-  std::string model, out, class_names;
+  std::string model, out, class_names, interpolation, decode;
   int resize = 0;
   std::vector<float> mean, std;
 };
@@ -60,6 +60,10 @@ int run(const Options& o) {
   if (o.resize > 0) info.preprocess.resize = o.resize;
   if (!o.mean.empty()) std::copy(o.mean.begin(), o.mean.end(), info.preprocess.mean.begin());
   if (!o.std.empty()) std::copy(o.std.begin(), o.std.end(), info.preprocess.std.begin());
+  if (!o.interpolation.empty())
+    info.preprocess.interpolation =
+        o.interpolation == "bicubic" ? Interpolation::kBicubic : Interpolation::kBilinear;
+  if (!o.decode.empty()) info.preprocess.decode_in_full = o.decode == "full";
   const std::string recipe = to_json(info.preprocess);
   preprocess_from_json(recipe, "--resize, --mean, --std");
   write_file_atomic(o.out,
@@ -80,15 +84,23 @@ Action annotate_command(CLI::App& command) {
                      "A text file, a name a line in the order of the outputs");
   command.add_option("--resize", o->resize, "To what the short side is resized before the crop, px")
       ->check(CLI::Range(1, 4096));
+  command
+      .add_option("--interpolation", o->interpolation, "How it is resized: bilinear (as is usual) or bicubic")
+      ->check(CLI::IsMember({"bilinear", "bicubic"}));
+  command
+      .add_option(
+          "--decode", o->decode,
+          "JPEGs: full, as other programs (unless the file says otherwise), or fast, at a smaller scale")
+      ->check(CLI::IsMember({"full", "fast"}));
   command.add_option("--mean", o->mean, "Of red, green, blue from 0 to 1: subtracted (0.485 0.456 0.406)")
       ->expected(3);
   command.add_option("--std", o->std, "Divided by (0.229 0.224 0.225)")->expected(3);
   command.footer(
       "Writes class names and preprocessing into a model that another program exported: then predict, eval, "
       "and programs\n"
-      "with the library know them. Pictures are resized by the short side (bilinear, antialiased), the "
-      "middle is cropped\n"
-      "to the model's size.");
+      "with the library know them. Pictures are resized by the short side (antialiased), the middle is "
+      "cropped to the\n"
+      "model's size.");
   return [o] { return run(*o); };
 }
 

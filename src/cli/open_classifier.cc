@@ -42,4 +42,12 @@ OwnVal own_val([[maybe_unused]] const std::filesystem::path& run, [[maybe_unused
   return {};
 }
 
+std::string data_of_run(const std::filesystem::path& run) {
+#ifdef FEWSHIFT_TRAIN
+  return read_run_recipe(run, run.string()).data;
+#else
+  throw Error(ErrorCode::kUnsupported, run.string(), "a build without LibTorch reads no runs: give --data");
+#endif
+}
+
 }  // namespace fewshift::cli

@@ -16,4 +16,8 @@ TrainedClassifier open_classifier(const std::filesystem::path& path, int threads
 // What `run` held out of `data`, where it is a RUN folder and this build reads those; else null.
 OwnVal own_val(const std::filesystem::path& run, const std::string& data);
 
+// The pictures that a RUN was trained on, as its recipe names them. Throws Error (kNotFound) for what is no
+// run.
+std::string data_of_run(const std::filesystem::path& run);
+
 }  // namespace fewshift::cli

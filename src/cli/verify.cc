@@ -135,7 +135,8 @@ int report(const Options& o, const std::string& model, int64_t images, const std
 }
 
 int run(const Options& o) {
-  const TrainedClassifier ours = onnx_classifier(o.model, threads(o.threads));
+  TrainedClassifier ours = onnx_classifier(o.model, threads(o.threads));
+  ours.info.preprocess.decode_in_full = true;  // others see the pictures so
   const Data data = open_for(ours.info, o.data);
   const auto dataset = data.test ? data.test : data.val ? data.val : data.train;
   const int64_t size = ours.info.preprocess.size,

@@ -267,7 +267,8 @@ DataCheck check_data(const fs::path& root, const CheckOptions& options,
     std::vector<Item> items =
         in_parts || classes ? list_folders(root, in_parts, check) : list_binaries(root, check);
     if (items.empty() && check.passed_over.empty())
-      throw Error(ErrorCode::kNotFound, root.string(), "no picture (.jpg, .jpeg, .png) in its class folders");
+      throw Error(ErrorCode::kNotFound, root.string(),
+                  "no picture (" + std::string(kImageExtensions) + ") in its class folders");
     const std::vector<Likeness> likenesses = look_at(items, options.threads, on_progress, check);
     check.duplicates = near_duplicates(likenesses, [&](size_t k) -> std::shared_ptr<const Image> {
       try {

@@ -26,7 +26,7 @@ void with_errors(const fs::path& folder, List list) {
 
 // Those below root/folder, relative to `root`, in byte order; and all folders on the way.
 std::vector<std::string> list_pictures(const fs::path& root, const std::string& folder,
-                                       std::vector<std::string>& folders) {
+                                       std::vector<std::string>& folders, PassedOver& passed_over) {
   std::vector<std::string> paths;
   const std::string base = root.string() + "/";
   folders.push_back(folder);
@@ -36,8 +36,12 @@ std::vector<std::string> list_pictures(const fs::path& root, const std::string& 
         entry.disable_recursion_pending();
       } else if (entry->is_directory()) {
         folders.push_back(entry->path().string().substr(base.size()));
-      } else if (has_image_extension(entry->path()) && entry->is_regular_file()) {
+      } else if (!entry->is_regular_file()) {
+        continue;
+      } else if (has_image_extension(entry->path())) {
         paths.push_back(entry->path().string().substr(base.size()));
+      } else {
+        pass_over(entry->path(), passed_over);
       }
     }
   });
@@ -98,28 +102,35 @@ std::vector<std::string> list_classes(const fs::path& root) {
 
 std::shared_ptr<const Dataset> open_image_folder(const fs::path& root,
                                                  const std::vector<std::string>& classes, bool all_filled,
-                                                 int min_side) {
+                                                 int min_side, PassedOver& passed_over) {
   const std::string part = root.filename().string();
-  if (auto kept = kept_table(root, part); kept && holds(*kept, root, classes))
+  const auto add = [&](const PassedOver& more) {
+    for (const auto& [kind, files] : more) passed_over[kind] += files;
+  };
+  if (auto kept = kept_table(root, part); kept && holds(*kept, root, classes)) {
+    add(kept->passed_over);
     return std::make_shared<ImageFolder>(root, std::move(kept->table), min_side);
+  }
   StampedTable list;
   std::vector<std::string> folders;
   for (size_t label = 0; label < classes.size(); ++label) {
     const fs::path folder = root / classes[label];
     std::vector<std::string> paths;
-    if (fs::is_directory(folder)) paths = list_pictures(root, classes[label], folders);
+    if (fs::is_directory(folder)) paths = list_pictures(root, classes[label], folders, list.passed_over);
     if (paths.empty() && all_filled) {
       throw Error(ErrorCode::kInvalidArgument, folder.string(),
-                  "the class folder has no picture in it (.jpg, .jpeg, .png)");
+                  "the class folder has no picture in it (" + std::string(kImageExtensions) + ")");
     }
     for (const std::string& path : paths) list.table.add(path, static_cast<int>(label));
   }
   if (list.table.size() == 0) {
-    throw Error(ErrorCode::kNotFound, root.string(), "no picture (.jpg, .jpeg, .png) in its class folders");
+    throw Error(ErrorCode::kNotFound, root.string(),
+                "no picture (" + std::string(kImageExtensions) + ") in its class folders");
   }
   list.table.shrink();
   for (const std::string& folder : folders) list.stamps.push_back(stamp_of(root, folder, true));
   keep_table(root, part, list);
+  add(list.passed_over);
   return std::make_shared<ImageFolder>(root, std::move(list.table), min_side);
 }
 

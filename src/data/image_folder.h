@@ -43,9 +43,9 @@ std::vector<std::string> list_classes(const std::filesystem::path& root);
 // The pictures below root/CLASS for every class, in byte order; a class without a folder has none. A large
 // folder is listed once and, as long as nothing in it changes, known from then on (picture_table.h). Throws
 // Error: kInvalidArgument for a class folder without a picture where `all_filled`, kNotFound for a root
-// without any.
+// without any. Files that are not hidden and no pictures are added to `passed_over`.
 std::shared_ptr<const Dataset> open_image_folder(const std::filesystem::path& root,
                                                  const std::vector<std::string>& classes, bool all_filled,
-                                                 int min_side);
+                                                 int min_side, PassedOver& passed_over);
 
 }  // namespace fewshift

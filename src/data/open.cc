@@ -84,13 +84,13 @@ std::vector<std::string> find_classes(const fs::path& root) {
 }
 
 std::shared_ptr<const Dataset> open_part(const fs::path& part, const std::vector<std::string>& classes,
-                                         bool is_train, int min_side) {
+                                         bool is_train, int min_side, PassedOver& passed_over) {
   if (!fs::is_directory(part)) return nullptr;
   for (const std::string& name : list_classes(part)) {
     if (std::binary_search(classes.begin(), classes.end(), name)) continue;
     throw Error(ErrorCode::kInvalidArgument, (part / name).string(), "train/ has no such class");
   }
-  return open_image_folder(part, classes, is_train, min_side);
+  return open_image_folder(part, classes, is_train, min_side, passed_over);
 }
 
 Data open_folders(const fs::path& root, int min_side) {
@@ -101,9 +101,9 @@ Data open_folders(const fs::path& root, int min_side) {
   }
   Data data;
   data.format = "image folder";
-  data.train = open_part(root / "train", classes, true, min_side);
-  data.val = open_part(root / "val", classes, false, min_side);
-  data.test = open_part(root / "test", classes, false, min_side);
+  data.train = open_part(root / "train", classes, true, min_side, data.passed_over);
+  data.val = open_part(root / "val", classes, false, min_side, data.passed_over);
+  data.test = open_part(root / "test", classes, false, min_side, data.passed_over);
   data.class_names = readable_names(root, classes);
   return data;
 }
@@ -111,7 +111,7 @@ Data open_folders(const fs::path& root, int min_side) {
 Data open_class_folders(const fs::path& root, const std::vector<std::string>& classes, int min_side) {
   Data data;
   data.format = kClassFolders;
-  data.train = open_image_folder(root, classes, true, min_side);
+  data.train = open_image_folder(root, classes, true, min_side, data.passed_over);
   data.class_names = readable_names(root, classes);
   return data;
 }

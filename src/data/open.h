@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "data/passed_over.h"
 
 namespace fewshift {
 
@@ -27,7 +28,8 @@ struct Data {
   std::vector<std::string> class_names;  // readable: from class_names.txt where there is one
   std::shared_ptr<const Dataset> train, val, test;
   bool val_from_train =
-      false;  // val is a seeded part of train/; of class folders alone, a part of every class
+      false;               // val is a seeded part of train/; of class folders alone, a part of every class
+  PassedOver passed_over;  // of an image folder: what lies in its class folders besides
 };
 
 // Image folder: DIR/train/CLASS/*.jpg, with val/ and test/ beside it or not; classes in byte order of their

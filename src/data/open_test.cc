@@ -54,12 +54,15 @@ TEST(OpenFolder, ByteOrderAnyDepthAndOnlyPictures) {
     folder.write(path, shade(1));
   }
   for (const char* path :
-       {"train/b/notes.txt", "train/b/.hidden.png", "train/.cache/x.png", "train/loose.png"}) {
+       {"train/b/notes.txt", "train/b/.hidden.png", "train/.cache/x.png", "train/loose.png",
+        "train/a/moving.GIF", "train/b/deep/b.gif", "train/b/README", "train/b/.DS_Store"}) {
     folder.write(path, "");
   }
   folder.write("test/b/1.png", shade(9));
   const Data data = open_data(folder.path(), {.val_share = 0});
   EXPECT_EQ(data.format, "image folder");
+  EXPECT_EQ(text(data.passed_over),
+            "2 .gif, 1 .txt, 1 without an extension (pictures end in .jpg, .jpeg, .png, .webp)");
   EXPECT_EQ(data.class_names, (std::vector<std::string>{"B", "a", "b"}));
   ASSERT_EQ(data.train->size(), 5u);
   std::vector<std::string> found;

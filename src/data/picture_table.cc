@@ -15,6 +15,7 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "core/fnv.h"
+#include "core/json_text.h"
 #include "core/safetensors.h"
 
 namespace fewshift {
@@ -68,7 +69,7 @@ Contents contents_of(size_t count, const std::function<std::string(size_t)>& pat
 }
 
 struct TableFile {
-  static constexpr const char* kFormat = "fewshift pictures 1";
+  static constexpr const char* kFormat = "fewshift pictures 2";
 
   template <class T>
   static RawTensor raw(const char* dtype, const std::vector<T>& values) {
@@ -90,6 +91,7 @@ struct TableFile {
     nlohmann::json stamps = nlohmann::json::array();
     for (const Stamp& s : t.stamps) stamps.push_back({s.path, s.modified, s.size});
     file.metadata["stamps"] = stamps.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+    file.metadata["passed_over"] = json_text(t.passed_over);
     file.tensors["names"] = {"U8", {static_cast<int64_t>(t.table.names_.size())}, t.table.names_};
     file.tensors["ends"] = raw("U64", t.table.ends_);
     file.tensors["labels"] = raw("I32", t.table.labels_);
@@ -120,6 +122,12 @@ struct TableFile {
             "a stamp is malformed");
       t.stamps.push_back({s[0], s[1], s[2]});
       ++files;
+    }
+    const nlohmann::json over = nlohmann::json::parse(file.metadata["passed_over"], nullptr, false);
+    check(over.is_object(), "the files passed over are malformed");
+    for (const auto& [kind, count] : over.items()) {
+      check(count.is_number_unsigned(), "the files passed over are malformed");
+      t.passed_over[kind] = count;
     }
     PictureTable& table = t.table;
     table.names_ = std::move(tensor("names", "U8").bytes);

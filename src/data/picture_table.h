@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "data/passed_over.h"
 
 namespace fewshift {
 
@@ -62,6 +63,7 @@ Contents contents_of(size_t count, const std::function<std::string(size_t)>& pat
 struct StampedTable {
   std::vector<Stamp> stamps;
   PictureTable table;
+  PassedOver passed_over;
 };
 
 // The one kept for part `part` of the data set in `root`; nothing where there is none, or it cannot be read.

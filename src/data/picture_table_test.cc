@@ -84,6 +84,7 @@ class KeptTable : public testing::Test {
       if (k % 1000 < 2) fs::create_directories(folder);
       fs::create_hard_link(folder_.path() / "picture.png", folder / (std::to_string(k) + ".png"));
     }
+    folder_.write("data/train/dog/0/notes.txt", "");
     settle();
   }
   // As if all had lain there for long.
@@ -105,6 +106,8 @@ class KeptTable : public testing::Test {
     std::map<std::string, int> pictures;
     for (size_t k = 0; k < data.train->size(); ++k) pictures[data.train->name(k)] = data.train->label(k);
     EXPECT_EQ(pictures.size(), data.train->size());
+    const PassedOver notes = {{".txt", 1}};
+    EXPECT_EQ(data.passed_over, data.format == "image folder" ? notes : PassedOver());
     return pictures;
   }
 

@@ -69,7 +69,8 @@ PictureTable list_shard(const fs::path& path, size_t file) {
       sample = {key, {}, {}, {}};
     }
     if (key.empty() || key.ends_with('/')) return;  // "._x.jpg": what macOS puts beside
-    const bool is_picture = kind == "jpg" || kind == "jpeg" || kind == "png", is_label = kind == "cls";
+    const bool is_picture = kind == "jpg" || kind == "jpeg" || kind == "png" || kind == "webp",
+               is_label = kind == "cls";
     if ((is_picture && sample.picture) || (is_label && sample.label))
       throw Error(ErrorCode::kCorrupt, where + member.name, "the sample has two of this kind");
     if (is_picture) sample.picture = member;
@@ -127,7 +128,7 @@ TarShards::TarShards(const fs::path& folder, const std::string& part, std::vecto
   }
   if (pictures_.size() == 0)
     throw Error(ErrorCode::kNotFound, files_.empty() ? "shards" : files_.front().string(),
-                "no picture (.jpg, .jpeg, .png) in the shards");
+                "no picture (" + std::string(kImageExtensions) + ") in the shards");
   for (size_t first = 0, k = 1; k <= pictures_.size(); ++k) {
     if (k < pictures_.size() && pictures_.place(k).file == pictures_.place(first).file) continue;
     runs_.emplace_back(first, k);

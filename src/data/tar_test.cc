@@ -126,7 +126,7 @@ TEST(TarShards, AreADataSet) {
   folder.write("train-1.tar", tar_member("001.cls", "0") + tar_member("001.png", shade(1)) +
                                   tar_member("002.seg.png", shade(7)) + tar_member("002.PNG", shade(2)) +
                                   tar_member("002.cls", "2") + tar_member("x/._003.png", "?"));
-  folder.write("val.tar", tar_member("v.png", shade(9)) + tar_member("v.cls", "0") + tar_end());
+  folder.write("val.tar", tar_member("v.webp", shade(9)) + tar_member("v.cls", "0") + tar_end());
   const Data data = open_data(folder.path(), {});
   EXPECT_EQ(data.format, "tar shards");
   EXPECT_EQ(data.class_names, (std::vector<std::string>{"0", "1", "2"}));

@@ -32,10 +32,11 @@ void check_augment(const Augment& augment) {
   check(augment.erasing >= 0 && augment.erasing <= 1, "erasing", "must be from 0 to 1");
 }
 
-Image crop_padded(const Image& image, int size, int pad, Random& random) {
+Image crop_padded(const Image& image, const Preprocess& preprocess, int pad, Random& random) {
+  const int size = preprocess.size;
   const int left = static_cast<int>(random.below(2 * pad + 1)) - pad;
   const int top = static_cast<int>(random.below(2 * pad + 1)) - pad;
-  return crop(resize(image, size, size), left, top, size, size);
+  return crop(resize(image, size, size, preprocess.interpolation), left, top, size, size);
 }
 
 Box random_box(int width, int height, double scale_min, Random& random) {
@@ -58,7 +59,7 @@ Box random_box(int width, int height, double scale_min, Random& random) {
 
 Image crop_at_random(const Image& image, const Augment& augment, const Preprocess& preprocess,
                      Random& random) {
-  if (augment.crop == "pad") return crop_padded(image, preprocess.size, augment.pad, random);
+  if (augment.crop == "pad") return crop_padded(image, preprocess, augment.pad, random);
   if (augment.crop == "none") return resize_centre_crop(image, preprocess);
   const int width = image.full_width > 0 ? image.full_width : image.width;
   const int height = image.full_height > 0 ? image.full_height : image.height;
@@ -67,7 +68,7 @@ Image crop_at_random(const Image& image, const Augment& augment, const Preproces
   box = {box.left * x, box.top * y, box.width * x, box.height * y};
   box.width = std::min(box.width, image.width - box.left);  // but for rounding they are inside
   box.height = std::min(box.height, image.height - box.top);
-  return resize(image, box, preprocess.size, preprocess.size);
+  return resize(image, box, preprocess.size, preprocess.size, preprocess.interpolation);
 }
 
 void jitter(Image& image, double strength, Random& random) {
@@ -82,7 +83,7 @@ void jitter(Image& image, double strength, Random& random) {
 
 Wanted wanted_by(const Augment& augment, const Preprocess& preprocess, Random random) {
   return [augment, preprocess, random](int width, int height) {
-    if (augment.crop != "random_resized") return decode_min_side(preprocess);
+    if (augment.crop != "random_resized" || preprocess.decode_in_full) return decode_min_side(preprocess);
     Random draws = random;
     const Box box = random_box(width, height, augment.scale_min, draws);
     return static_cast<int>(

@@ -47,6 +47,16 @@ TEST(Augment, NoneIsEvaluation) {
   EXPECT_EQ(run(image, {}, recipe, 2), expected);
 }
 
+TEST(Augment, ResizesAsTheRecipeSays) {
+  const Image image = noise(40, 40, 4);
+  Preprocess recipe = plain(16, 16);
+  recipe.interpolation = Interpolation::kBicubic;
+  const Image bicubic = resize(image, 16, 16, Interpolation::kBicubic);
+  EXPECT_TRUE(same(run(image, {}, recipe, 1), bicubic));
+  EXPECT_TRUE(same(run(image, {.crop = "pad", .pad = 0}, recipe, 1), bicubic));
+  EXPECT_FALSE(same(run(image, {}, plain(16, 16), 1), bicubic));
+}
+
 TEST(Augment, KeyAloneDecides) {
   const Image image = noise(40, 30, 2);
   for (const char* crop : {"none", "pad", "random_resized"}) {

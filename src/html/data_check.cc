@@ -113,7 +113,8 @@ class Body {
     if (check_.passed_over.empty()) return;
     heading("Passed over");
     text_ +=
-        "<p>Files that no training ever sees: pictures are .jpg, .jpeg and .png in train/, val/ or test/, in "
+        "<p>Files that no training ever sees: pictures are .jpg, .jpeg, .png and .webp in train/, val/ or "
+        "test/, in "
         "the "
         "folder of their class.</p>\n<table><tr><th>files</th><th class=\"n\">files</th><th>for "
         "example</th></tr>\n";

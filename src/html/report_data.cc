@@ -2,6 +2,7 @@
 #include <set>
 #include <sstream>
 
+#include "core/csv_text.h"
 #include "html/report.h"
 
 namespace fewshift::html {
@@ -64,13 +65,6 @@ json run_json(const ReportedRun& run) {
     result["reliability_calibrated"] = reliability_json(reliability(p, run.temperature));
   }
   return result;
-}
-
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
-  return quoted + "\"";
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/colour_mode.h"
 
+#include <webp/decode.h>
+
 #include <cstdint>
 
 #include "image/jpeg_header.h"
@@ -25,6 +27,12 @@ std::string png_mode(std::string_view bytes) {
 
 std::string colour_mode(std::string_view bytes, const std::string& where) {
   if (bytes.substr(0, 4) == "\x89PNG") return png_mode(bytes);
+  if (bytes.substr(0, 4) == "RIFF") {
+    WebPBitstreamFeatures features;
+    const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
+    const bool read = WebPGetFeatures(data, bytes.size(), &features) == VP8_STATUS_OK;
+    return !read ? "" : features.has_alpha ? "RGB + alpha" : "RGB";
+  }
   const int components = read_jpeg_header(bytes, where).components;
   return components == 1 ? "grey" : components == 3 ? "RGB" : "CMYK";
 }

@@ -6,7 +6,7 @@
 
 namespace fewshift {
 
-// "grey", "RGB" or "CMYK"; of a PNG also "palette", and behind it " + alpha" and " 16 bits". Of bytes that
+// "grey", "RGB" or "CMYK"; of a PNG also "palette"; behind it " + alpha" and " 16 bits". Of bytes that
 // decode_image reads: else Error as there, or nothing.
 std::string colour_mode(std::string_view bytes, const std::string& where);
 

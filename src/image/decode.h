@@ -1,4 +1,4 @@
-// JPEG and PNG files to RGB pictures.
+// JPEG, PNG and WebP files to RGB pictures.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <filesystem>
@@ -14,11 +14,10 @@ namespace fewshift {
 // then be decoded at a smaller DCT scale, which is faster.
 using Wanted = std::function<int(int width, int height)>;
 
-// Decodes a JPEG (baseline or progressive; grey, YCbCr, RGB, CMYK or YCCK; turned upright by its EXIF
-// orientation) or a PNG (any colour type and depth; alpha is dropped). The format is read from the bytes, not
-// from a name. `where` names the file in errors.
-// Throws Error: kCorrupt (truncated, empty, impossible sizes), kUnsupported (another format; over 2^27
-// pixels).
+// Decodes a JPEG (baseline or progressive; grey, YCbCr, RGB, CMYK or YCCK), a PNG (any colour type and depth)
+// or a WebP (lossy or lossless), drops alpha, and turns it upright by its EXIF orientation. The format is
+// read from the bytes, not from a name. `where` names the file in errors. Throws Error: kCorrupt (truncated,
+// empty, impossible sizes), kUnsupported (another format; an animation; over 2^27 pixels).
 Image decode_image(std::string_view bytes, const std::string& where, const Wanted& wanted = {});
 // With a shorter side of at least `min_side`, whatever its size; 0: as it is.
 Image decode_image(std::string_view bytes, const std::string& where, int min_side);
@@ -27,7 +26,8 @@ Image decode_image(std::string_view bytes, const std::string& where, int min_sid
 Image load_image(const std::filesystem::path& path, int min_side = 0);
 Image load_image(const std::filesystem::path& path, const Wanted& wanted);
 
-// Whether the name ends as a picture's does: .jpg .jpeg .png, in any case.
+// Whether the name ends as a picture's does, in any case.
+inline constexpr const char* kImageExtensions = ".jpg, .jpeg, .png, .webp";
 bool has_image_extension(const std::filesystem::path& path);
 
 }  // namespace fewshift

@@ -2,6 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/decode.h"
 
+#include <webp/encode.h>
+
+#include "image/colour_mode.h"
 #include "image/test_support.h"
 
 namespace fewshift {
@@ -15,8 +18,8 @@ std::string insert_segment(const std::string& jpeg, int marker, const std::strin
   return jpeg.substr(0, 2) + segment + content + jpeg.substr(2);
 }
 
-// An APP1 segment as a camera writes it, with one entry before the orientation.
-std::string with_orientation(const std::string& jpeg, int orientation, bool little) {
+// EXIF as a camera writes it, with one entry before the orientation.
+std::string exif_of(int orientation, bool little) {
   const auto number = [&](unsigned value, int bytes) {
     std::string out;
     for (int i = 0; i < bytes; ++i) out += char(value >> 8 * (little ? i : bytes - 1 - i) & 255);
@@ -25,8 +28,15 @@ std::string with_orientation(const std::string& jpeg, int orientation, bool litt
   std::string tiff = (little ? "II" : "MM") + number(42, 2) + number(8, 4) + number(2, 2);
   tiff += number(0x0100, 2) + number(4, 2) + number(1, 4) + number(640, 4);
   tiff += number(0x0112, 2) + number(3, 2) + number(1, 4) + number(orientation, 2) + number(0, 2);
-  return insert_segment(jpeg, 0xE1, std::string("Exif\0\0", 6) + tiff + number(0, 4));
+  return tiff + number(0, 4);
 }
+
+std::string with_orientation(const std::string& jpeg, int orientation, bool little) {
+  return insert_segment(jpeg, 0xE1, std::string("Exif\0\0", 6) + exif_of(orientation, little));
+}
+
+// What each orientation makes of the quarters.
+constexpr const char* kTurned[] = {"rgbw", "grwb", "wbgr", "bwrg", "rbgw", "brwg", "wgbr", "gwrb"};
 
 // Which of the quarters' colours each quarter of `image` shows: r, g, b or w, in reading order.
 std::string corners(const Image& image) {
@@ -37,6 +47,37 @@ std::string corners(const Image& image) {
     out += p[0] > 128 ? (p[1] > 128 ? 'w' : 'r') : (p[1] > 128 ? 'g' : 'b');
   }
   return out;
+}
+
+std::string encode_webp(const Image& image, bool lossless) {
+  uint8_t* out = nullptr;
+  const uint8_t* const pixels = image.pixels.data();
+  const int w = image.width, h = image.height;
+  const size_t size = lossless ? WebPEncodeLosslessRGB(pixels, w, h, w * 3, &out)
+                               : WebPEncodeRGB(pixels, w, h, w * 3, 95, &out);
+  EXPECT_GT(size, 0u);
+  const std::string bytes(reinterpret_cast<char*>(out), size);
+  WebPFree(out);
+  return bytes;
+}
+
+std::string little_endian(size_t value, int bytes) {
+  std::string out;
+  for (int i = 0; i < bytes; ++i) out += char(value >> 8 * i & 255);
+  return out;
+}
+std::string chunk(const std::string& name, const std::string& content) {
+  return name + little_endian(content.size(), 4) + content + std::string(content.size() % 2, '\0');
+}
+
+// The picture's chunk, as it is or as a frame, and more behind it, in WebP's extended form.
+std::string extended_webp(const Image& image, int flags, const std::string& more, bool frame = false) {
+  std::string picture = encode_webp(image, true).substr(12);
+  const std::string size = little_endian(image.width - 1, 3) + little_endian(image.height - 1, 3);
+  if (frame)
+    picture = chunk("ANIM", std::string(6, '\0')) +
+              chunk("ANMF", std::string(6, '\0') + size + std::string(4, '\0') + picture);
+  return chunk("RIFF", "WEBP" + chunk("VP8X", little_endian(flags, 4) + size) + picture + more);
 }
 
 void only_errors(const std::string& bytes) {
@@ -59,6 +100,8 @@ std::vector<std::string> valid_files() {
       encode_jpeg(cmyk.data(), 29, 21, TJPF_CMYK),
       with_orientation(encode_jpeg(image, TJSAMP_GRAY), 6, true),
       encode_png(image),
+      encode_webp(image, false),
+      extended_webp(image, 8, chunk("EXIF", exif_of(6, true))),
       encode_png(29, 21, PNG_COLOR_TYPE_GRAY, 1, std::vector<uint8_t>(4 * 21, 0x5A), PNG_INTERLACE_ADAM7)};
 }
 
@@ -98,11 +141,10 @@ TEST(DecodeJpeg, CmykWithoutAdobeMarkerIsInk) {
 
 TEST(DecodeJpeg, EveryOrientation) {
   const std::string jpeg = encode_jpeg(quarters(48, 32));
-  const char* expected[] = {"rgbw", "grwb", "wbgr", "bwrg", "rbgw", "brwg", "wgbr", "gwrb"};
   for (int orientation = 1; orientation <= 8; ++orientation) {
     for (bool little : {false, true}) {
       const Image image = decode_image(with_orientation(jpeg, orientation, little), "turned");
-      EXPECT_EQ(corners(image), expected[orientation - 1]) << orientation;
+      EXPECT_EQ(corners(image), kTurned[orientation - 1]) << orientation;
       EXPECT_EQ(image.width, orientation < 5 ? 48 : 32);
       EXPECT_EQ(image.height, orientation < 5 ? 32 : 48);
     }
@@ -180,19 +222,85 @@ TEST(DecodePng, PaletteWithTransparency) {
   EXPECT_EQ(difference(decode_image(bytes, "palette"), flat(8, 4, 40, 50, 60)), 0);
 }
 
+TEST(DecodePng, EveryOrientation) {
+  const Image image = quarters(48, 32);
+  for (int orientation = 1; orientation <= 8; ++orientation) {
+    for (bool little : {false, true}) {
+      std::string exif = exif_of(orientation, little);
+      const auto decorate = [&](png_structp png, png_infop info) {
+        png_set_eXIf_1(png, info, png_uint_32(exif.size()), reinterpret_cast<png_bytep>(exif.data()));
+      };
+      std::string png = encode_png(48, 32, PNG_COLOR_TYPE_RGB, 8, image.pixels, PNG_INTERLACE_NONE, decorate);
+      EXPECT_EQ(corners(decode_image(png, "turned")), kTurned[orientation - 1]) << orientation;
+      // The chunk may stand behind the pixels.
+      const size_t at = png.find("eXIf") - 4, length = exif.size() + 12;
+      const std::string chunk = png.substr(at, length);
+      png.erase(at, length).insert(png.size() - 12, chunk);
+      const Image turned = decode_image(png, "turned");
+      EXPECT_EQ(corners(turned), kTurned[orientation - 1]) << orientation;
+      EXPECT_EQ(turned.width, orientation < 5 ? 48 : 32);
+    }
+  }
+}
+
 TEST(DecodePng, InterlacedNoiseIsExact) {
   const Image image = noise(19, 23, 8);
   const std::string bytes = encode_png(19, 23, PNG_COLOR_TYPE_RGB, 8, image.pixels, PNG_INTERLACE_ADAM7);
   EXPECT_EQ(difference(decode_image(bytes, "adam7"), image), 0);
 }
 
+TEST(DecodeWebp, LossyLosslessAndAlpha) {
+  const Image image = quarters(48, 32), random = noise(19, 23, 8);
+  EXPECT_LE(difference(decode_image(encode_webp(flat(48, 32, 200, 90, 30), false), "lossy"),
+                       flat(48, 32, 200, 90, 30)),
+            4);
+  EXPECT_EQ(corners(decode_image(encode_webp(image, false), "lossy")), "rgbw");
+  EXPECT_EQ(difference(decode_image(encode_webp(random, true), "lossless"), random), 0);
+  std::vector<uint8_t> rgba;
+  for (size_t i = 0; i < random.pixels.size(); i += 3) {
+    rgba.insert(rgba.end(), &random.pixels[i], &random.pixels[i] + 3);
+    rgba.push_back(static_cast<uint8_t>(i % 255 + 1));
+  }
+  uint8_t* out = nullptr;
+  const size_t size = WebPEncodeLosslessRGBA(rgba.data(), 19, 23, 19 * 4, &out);
+  const std::string bytes(reinterpret_cast<char*>(out), size);
+  WebPFree(out);
+  EXPECT_EQ(difference(decode_image(bytes, "alpha"), random), 0);  // dropped, as a PNG's
+  EXPECT_EQ(colour_mode(bytes, "alpha"), "RGB + alpha");
+  EXPECT_EQ(colour_mode(encode_webp(image, false), "lossy"), "RGB");
+}
+
+TEST(DecodeWebp, EveryOrientation) {
+  const Image image = quarters(48, 32);
+  for (int orientation = 1; orientation <= 8; ++orientation) {
+    for (const std::string& head : {std::string(), std::string("Exif\0\0", 6)}) {
+      const std::string exif = chunk("EXIF", head + exif_of(orientation, orientation % 2 == 0));
+      const Image turned = decode_image(extended_webp(image, 8, exif), "turned");
+      EXPECT_EQ(corners(turned), kTurned[orientation - 1]) << orientation;
+      EXPECT_EQ(turned.width, orientation < 5 ? 48 : 32);
+    }
+  }
+}
+
+TEST(DecodeWebp, AnimationsAndHugePicturesAreRefused) {
+  const std::string moving = extended_webp(quarters(8, 6), 2, "", true);
+  EXPECT_TRUE(contains(expect_error(ErrorCode::kUnsupported, [&] { decode_image(moving, "moving.webp"); }),
+                       "moving.webp: an animated WebP is not read"));
+  std::string huge = encode_webp(quarters(8, 6), true);
+  const size_t size = huge.find("VP8L") + 9;  // 14 bits of the width less 1, 14 of the height
+  huge[size] = huge[size + 1] = huge[size + 2] = '\xFF', huge[size + 3] = char(huge[size + 3] | 15);
+  EXPECT_TRUE(contains(expect_error(ErrorCode::kUnsupported, [&] { decode_image(huge, "huge.webp"); }),
+                       "huge.webp: 16384 x 16384 is over 2^27 pixels"));
+}
+
 TEST(Decode, EmptyAndForeignFiles) {
   EXPECT_EQ(expect_error(ErrorCode::kCorrupt, [] { decode_image("", "x.jpg"); }), "x.jpg: the file is empty");
   EXPECT_TRUE(contains(expect_error(ErrorCode::kUnsupported, [] { decode_image("GIF89a..", "x.gif"); }),
-                       "neither a JPEG nor a PNG"));
+                       "none of JPEG, PNG and WebP"));
   expect_error(ErrorCode::kCorrupt, [] { decode_image("\xFF\xD8", "x.jpg"); });
   expect_error(ErrorCode::kCorrupt, [] { decode_image("\xFF\xD8\xFF", "x.jpg"); });
   expect_error(ErrorCode::kCorrupt, [] { decode_image("\x89PNG\r\n\x1A\n", "x.png"); });
+  expect_error(ErrorCode::kUnsupported, [] { decode_image(std::string("RIFF\0\0\0\0WAVE", 12), "x.wav"); });
 }
 
 TEST(Decode, TruncatedFilesAreCorrupt) {
@@ -271,7 +379,7 @@ TEST(LoadImage, ReadsAFileAndNamesItInErrors) {
 }
 
 TEST(HasImageExtension, AnyCase) {
-  for (const char* name : {"a.jpg", "a.JPG", "b/c.Jpeg", "x.y.png", "x.PNG"}) {
+  for (const char* name : {"a.jpg", "a.JPG", "b/c.Jpeg", "x.y.png", "x.PNG", "x.webp"}) {
     EXPECT_TRUE(has_image_extension(name)) << name;
   }
   for (const char* name : {"a", "a.gif", "jpg", ".jpg", "a.jpg/b", "a.png.txt"}) {

@@ -5,13 +5,13 @@
 #include <turbojpeg.h>
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
 #include <utility>
 
 #include "core/error.h"
 #include "image/jpeg_header.h"
 #include "image/limits.h"
+#include "image/orientation.h"
 
 namespace fewshift {
 namespace {
@@ -77,28 +77,6 @@ void cmyk_to_rgb(const std::vector<uint8_t>& cmyk, bool inverted, std::vector<ui
     const uint8_t* from = &cmyk[4 * i];
     for (int c = 0; c < 3; ++c) rgb[3 * i + c] = multiply(from[c] ^ flip, from[3] ^ flip);
   }
-}
-
-// Undoes an EXIF orientation: pixel (x, y) of the upright picture is found at (u, v) of the stored one.
-Image upright(Image stored, int orientation) {
-  if (orientation == 1) return stored;
-  const int width = stored.width, height = stored.height;
-  const bool swap_axes = orientation >= 5;
-  const bool flip_u = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
-  const bool flip_v = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
-  Image image;
-  image.width = swap_axes ? height : width, image.height = swap_axes ? width : height;
-  image.pixels.resize(stored.pixels.size());
-  uint8_t* out = image.pixels.data();
-  for (int y = 0; y < image.height; ++y) {
-    for (int x = 0; x < image.width; ++x, out += 3) {
-      int u = swap_axes ? y : x, v = swap_axes ? x : y;
-      if (flip_u) u = width - 1 - u;
-      if (flip_v) v = height - 1 - v;
-      std::memcpy(out, &stored.pixels[(size_t(v) * width + u) * 3], 3);
-    }
-  }
-  return image;
 }
 
 }  // namespace

@@ -3,54 +3,15 @@
 #include "image/jpeg_header.h"
 
 #include <cstdint>
-#include <optional>
 
 #include "core/error.h"
+#include "image/fields.h"
+#include "image/orientation.h"
 
 namespace fewshift {
 namespace {
 
 constexpr int kStartOfScan = 0xDA, kEndOfImage = 0xD9, kApp1 = 0xE1, kApp14 = 0xEE;
-
-// Reads numbers of either byte order, within its bytes.
-struct Fields {
-  std::string_view bytes;
-  bool little = false;
-
-  std::optional<uint32_t> get(size_t at, size_t width) const {
-    if (at > bytes.size() || bytes.size() - at < width) return std::nullopt;
-    uint32_t value = 0;
-    for (size_t i = 0; i < width; ++i) {
-      const size_t from = little ? at + width - 1 - i : at + i;
-      value = value << 8 | static_cast<uint8_t>(bytes[from]);
-    }
-    return value;
-  }
-};
-
-// The orientation in an APP1 segment; 1 where there is none, or nothing sensible.
-int exif_orientation(std::string_view segment) {
-  constexpr std::string_view kExif("Exif\0\0", 6);
-  if (segment.substr(0, kExif.size()) != kExif) return 1;
-  Fields tiff{segment.substr(kExif.size())};
-  const std::string_view order = tiff.bytes.substr(0, 2);
-  if (order != "II" && order != "MM") return 1;
-  tiff.little = order == "II";
-  if (tiff.get(2, 2) != 42u) return 1;
-  const auto directory = tiff.get(4, 4);
-  if (!directory) return 1;
-  const uint32_t count = tiff.get(*directory, 2).value_or(0);
-  for (uint32_t i = 0; i < count; ++i) {
-    const size_t entry = size_t{*directory} + 2 + size_t{i} * 12;
-    const auto tag = tiff.get(entry, 2), type = tiff.get(entry + 2, 2);
-    if (!tag || !type) return 1;
-    if (*tag != 0x0112) continue;
-    if (*type != 3 && *type != 4) return 1;  // SHORT as the standard asks, or LONG as some write
-    const uint32_t value = tiff.get(entry + 8, *type == 3 ? 2 : 4).value_or(1);
-    return value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
-  }
-  return 1;
-}
 
 bool is_frame(int marker) {
   return marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;

@@ -1,4 +1,4 @@
-// Decodes a PNG of any kind to 8-bit RGB; libpng's errors become Error.
+// Decodes a PNG of any kind to upright 8-bit RGB; libpng's errors become Error.
 // SPDX-License-Identifier: Apache-2.0
 #include "image/png_decode.h"
 
@@ -8,9 +8,11 @@
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "core/error.h"
 #include "image/limits.h"
+#include "image/orientation.h"
 
 namespace fewshift {
 namespace {
@@ -50,6 +52,7 @@ bool read_header(Reader& reader) {
   // The pixels are counted below, once the size is known.
   png_set_user_limits(reader.png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
   png_set_chunk_malloc_max(reader.png, 16 << 20);
+  png_set_chunk_cache_max(reader.png, 1);  // keep no text: a thousand packed ones would fill the memory
   png_read_info(reader.png, reader.info);
   return true;
 }
@@ -71,7 +74,7 @@ bool read_rows(Reader& reader, uint8_t* out, int height, size_t row_bytes) {
   for (int pass = 0; pass < passes; ++pass) {
     for (int y = 0; y < height; ++y) png_read_row(reader.png, out + y * row_bytes, nullptr);
   }
-  png_read_end(reader.png, nullptr);
+  png_read_end(reader.png, reader.info);
   return true;
 }
 
@@ -86,6 +89,14 @@ void check_size(const Reader& reader, size_t file_size, const std::string& where
     throw Error(ErrorCode::kCorrupt, where,
                 "its header says " + size + ", impossible in " + std::to_string(file_size) + " bytes");
   }
+}
+
+// Of the chunk that has it, which may stand behind the pixels too.
+int orientation_of(const Reader& reader) {
+  png_uint_32 size = 0;
+  png_bytep exif = nullptr;
+  if (png_get_eXIf_1(reader.png, reader.info, &size, &exif) == 0) return 1;
+  return exif_orientation({reinterpret_cast<const char*>(exif), size});
 }
 
 [[noreturn]] void fail(const Reader& reader, const std::string& where) {
@@ -112,7 +123,7 @@ Image decode_png(std::string_view bytes, const std::string& where) {
   }
   image.pixels.resize(row_bytes * image.height);
   if (!read_rows(reader, image.pixels.data(), image.height, row_bytes)) fail(reader, where);
-  return image;
+  return upright(std::move(image), orientation_of(reader));
 }
 
 }  // namespace fewshift

@@ -60,6 +60,17 @@ std::array<float, 3> read_three(const JsonValue& object, const char* key, const 
   return out;
 }
 
+// Whether the field is the other of two; the usual one where there is none.
+bool is_other(const JsonValue& object, const char* key, const std::string& usual, const std::string& other,
+              bool if_missing, const std::string& where) {
+  const JsonValue* found = object.find(key);
+  if (!found) return if_missing;
+  const std::string* text = found->text();
+  if (!text || (*text != usual && *text != other))
+    fail(where, std::string("\"") + key + "\" must be \"" + usual + "\" or \"" + other + "\"");
+  return *text == other;
+}
+
 }  // namespace
 
 Preprocess default_preprocess(int size) {
@@ -71,10 +82,12 @@ Preprocess default_preprocess(int size) {
 
 std::string to_json(const Preprocess& preprocess) {
   return "{\"size\":" + std::to_string(preprocess.size) + ",\"resize\":" + std::to_string(preprocess.resize) +
-         ",\"mean\":" + list(preprocess.mean) + ",\"std\":" + list(preprocess.std) + "}";
+         ",\"mean\":" + list(preprocess.mean) + ",\"std\":" + list(preprocess.std) + ",\"interpolation\":\"" +
+         (preprocess.interpolation == Interpolation::kBicubic ? "bicubic" : "bilinear") + "\",\"decode\":\"" +
+         (preprocess.decode_in_full ? "full" : "fast") + "\"}";
 }
 
-Preprocess preprocess_from_json(const std::string& json, const std::string& where) {
+Preprocess preprocess_from_json(const std::string& json, const std::string& where, bool full) {
   const std::optional<JsonValue> parsed = parse_json(json);
   if (!parsed || !std::holds_alternative<JsonValue::Object>(parsed->value))
     fail(where, "the preprocessing is not a JSON object");
@@ -88,6 +101,9 @@ Preprocess preprocess_from_json(const std::string& json, const std::string& wher
   for (float value : preprocess.std) {
     if (!(value > 0)) fail(where, "\"std\" must be above 0");
   }
+  if (is_other(object, "interpolation", "bilinear", "bicubic", false, where))
+    preprocess.interpolation = Interpolation::kBicubic;
+  preprocess.decode_in_full = is_other(object, "decode", "fast", "full", full, where);
   return preprocess;
 }
 
@@ -120,7 +136,8 @@ Image resize_centre_crop(const Image& image, const Preprocess& preprocess) {
   };
   const auto [left, width] = part(image.width);
   const auto [top, height] = part(image.height);
-  return resize(image, Box{left, top, width, height}, preprocess.size, preprocess.size);
+  return resize(image, Box{left, top, width, height}, preprocess.size, preprocess.size,
+                preprocess.interpolation);
 }
 
 void preprocess(const Image& image, const Preprocess& preprocess, float* out) {

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/preprocess.h"
 
+#include "image/centre_crop.h"
 #include "image/resize.h"
 #include "image/test_support.h"
 
@@ -61,13 +62,39 @@ TEST(PreprocessPicture, VeryLongAndEmptyPictures) {
 TEST(PreprocessJson, RoundTrip) {
   Preprocess recipe = default_preprocess(224);
   EXPECT_EQ(to_json(recipe),
-            R"({"size":224,"resize":256,"mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225]})");
+            R"({"size":224,"resize":256,"mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225],)"
+            R"("interpolation":"bilinear","decode":"fast"})");
   recipe.mean = {1.0f / 3, -2e-7f, 0};
+  recipe.interpolation = Interpolation::kBicubic;
+  recipe.decode_in_full = true;
   const Preprocess back = preprocess_from_json(to_json(recipe), "net");
   EXPECT_EQ(back.size, 224);
   EXPECT_EQ(back.resize, 256);
   EXPECT_EQ(back.mean, recipe.mean);
   EXPECT_EQ(back.std, recipe.std);
+  EXPECT_EQ(back.interpolation, Interpolation::kBicubic);
+  EXPECT_TRUE(back.decode_in_full);
+}
+
+TEST(PreprocessJson, OfBeforeSaysNothingOfInterpolationAndDecoding) {
+  const std::string before = R"({"size":32,"resize":32,"mean":[0,0,0],"std":[1,1,1]})";
+  EXPECT_EQ(preprocess_from_json(before, "net").interpolation, Interpolation::kBilinear);
+  EXPECT_FALSE(preprocess_from_json(before, "net").decode_in_full);
+  EXPECT_TRUE(preprocess_from_json(before, "net", true).decode_in_full);
+  EXPECT_FALSE(preprocess_from_json(to_json(default_preprocess(32)), "net", true).decode_in_full);
+}
+
+TEST(PreprocessPicture, IsBicubicAndDecodedInFullWhereItSaysSo) {
+  Preprocess recipe = default_preprocess(24);
+  const Image image = noise(60, 50, 7);
+  EXPECT_EQ(difference(resize_centre_crop(image, recipe), crop(resize_short_side(image, 24), 2, 0, 24, 24)),
+            0);
+  recipe.interpolation = Interpolation::kBicubic;
+  const Image bicubic = resize(image, 28, 24, Interpolation::kBicubic);
+  EXPECT_LE(difference(resize_centre_crop(image, recipe), crop(bicubic, 2, 0, 24, 24)), 1);
+  EXPECT_EQ(decode_min_side(recipe), 48);
+  recipe.decode_in_full = true;
+  EXPECT_EQ(decode_min_side(recipe), 0);
 }
 
 TEST(PreprocessJson, NamesTheBadField) {
@@ -86,6 +113,9 @@ TEST(PreprocessJson, NamesTheBadField) {
   EXPECT_TRUE(contains(error_with("0.485", "1e300"), "\"mean\""));
   EXPECT_TRUE(contains(error_with("0.229", "0"), "\"std\""));
   EXPECT_TRUE(contains(error_with("0.229", "\"x\""), "\"std\""));
+  EXPECT_TRUE(contains(error_with("bilinear", "nearest"),
+                       "net.json: \"interpolation\" must be \"bilinear\" or \"bicubic\""));
+  EXPECT_TRUE(contains(error_with("\"fast\"", "1"), "\"decode\" must be \"fast\" or \"full\""));
   for (const char* json : {"", "{", "[]", "3", "null"}) {
     expect_error(ErrorCode::kCorrupt, [&] { preprocess_from_json(json, "net.json"); });
   }

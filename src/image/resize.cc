@@ -23,31 +23,48 @@ struct Filter {
   std::vector<int> weights;  // [out][taps], fixed point, summing to about 1
 };
 
-Filter make_filter(int input, double from, double length, int output) {
-  const double scale = length / output, stretch = std::max(scale, 1.0);
+// A filter's height at distance x from its middle, in samples of the smaller picture.
+double triangle(double x) {
+  return std::max(0.0, 1.0 - std::abs(x));
+}
+double cubic(double x) {
+  constexpr double a = -0.5;  // Catmull and Rom's
+  x = std::abs(x);
+  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+  return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
+}
+
+Filter make_filter(int input, double from, double length, int output, Interpolation interpolation) {
+  const bool bicubic = interpolation == Interpolation::kBicubic;
+  const double scale = length / output, stretch = std::max(scale, 1.0), narrow = 1.0 / stretch;
+  const double support = bicubic ? 2 * stretch : stretch;  // to either side
   // Beyond, the rounded weights no longer sum to 1 and the filter itself fills the memory.
-  if (stretch > 1 << 20 || length > 1 << 25) {
+  if (support > 1 << 20 || length > 1 << 25) {
     throw Error(ErrorCode::kInvalidArgument, "resize", "the picture is too long to be shrunk");
   }
   Filter filter;
-  filter.taps = static_cast<int>(std::ceil(stretch)) * 2 + 1;
+  filter.taps = static_cast<int>(std::ceil(support)) * 2 + 1;
   filter.first.resize(output);
   filter.count.resize(output);
   filter.weights.resize(size_t(output) * filter.taps);
   std::vector<double> row(filter.taps);
   for (int i = 0; i < output; ++i) {
     const double centre = from + (i + 0.5) * scale;
-    const int first = std::max(0, static_cast<int>(centre - stretch + 0.5));
-    const int count = std::min(input, static_cast<int>(centre + stretch + 0.5)) - first;
+    const int first = std::max(0, static_cast<int>(centre - support + 0.5));
+    const int count = std::min(input, static_cast<int>(centre + support + 0.5)) - first;
     double sum = 0;
     for (int k = 0; k < count; ++k) {
-      row[k] = std::max(0.0, 1.0 - std::abs((first + k - centre + 0.5) / stretch));
+      const double x = (first + k - centre + 0.5) * narrow;
+      row[k] = bicubic ? cubic(x) : triangle(x);
       sum += row[k];
     }
     filter.first[i] = first;
     filter.count[i] = count;
     int* weights = &filter.weights[size_t(i) * filter.taps];
-    for (int k = 0; k < count; ++k) weights[k] = static_cast<int>(0.5 + row[k] / sum * (1 << kBits));
+    for (int k = 0; k < count; ++k) {
+      const double weight = row[k] / sum * (1 << kBits);
+      weights[k] = static_cast<int>(weight < 0 ? weight - 0.5 : weight + 0.5);
+    }
   }
   return filter;
 }
@@ -110,13 +127,13 @@ void check_resize(const Image& image, const Box& box, int width, int height) {
 
 }  // namespace
 
-Image resize(const Image& image, const Box& box, int width, int height) {
+Image resize(const Image& image, const Box& box, int width, int height, Interpolation interpolation) {
   check_resize(image, box, width, height);
   const bool same_width = width == image.width && box.left == 0 && box.width == width;
   const bool same_height = height == image.height && box.top == 0 && box.height == height;
   if (same_width && same_height) return image;
-  const Filter across = make_filter(image.width, box.left, box.width, width);
-  const Filter down = make_filter(image.height, box.top, box.height, height);
+  const Filter across = make_filter(image.width, box.left, box.width, width, interpolation);
+  const Filter down = make_filter(image.height, box.top, box.height, height, interpolation);
   if (same_height) return resize_rows(image, across, 0, image.height);
   if (same_width) return resize_columns(image, down, 0);
   const int top = down.first.front(), rows = down.first.back() + down.count.back() - top;
@@ -127,8 +144,8 @@ Image resize(const Image& image, const Box& box, int width, int height) {
   return resize_columns(resize_rows(image, across, top, rows), down, top);
 }
 
-Image resize(const Image& image, int width, int height) {
-  return resize(image, Box{0, 0, double(image.width), double(image.height)}, width, height);
+Image resize(const Image& image, int width, int height, Interpolation interpolation) {
+  return resize(image, Box{0, 0, double(image.width), double(image.height)}, width, height, interpolation);
 }
 
 Image resize_short_side(const Image& image, int side) {

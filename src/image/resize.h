@@ -10,10 +10,15 @@ struct Box {
   double left = 0, top = 0, width = 0, height = 0;
 };
 
-// Bilinear with antialiasing (a triangle filter as wide as the scale when shrinking), as Pillow's
-// Image.resize(BILINEAR, box=...) does, within one grey level. width, height >= 1.
-Image resize(const Image& image, const Box& box, int width, int height);
-Image resize(const Image& image, int width, int height);
+enum class Interpolation { kBilinear, kBicubic };
+
+// With antialiasing: the filter, a triangle or Catmull and Rom's cubic, is as wide as the scale when
+// shrinking. As Pillow's Image.resize(BILINEAR or BICUBIC, box=...), of whole pictures to the bit. width,
+// height >= 1.
+Image resize(const Image& image, const Box& box, int width, int height,
+             Interpolation interpolation = Interpolation::kBilinear);
+Image resize(const Image& image, int width, int height,
+             Interpolation interpolation = Interpolation::kBilinear);
 
 // The short side becomes `side`, the long one in proportion (rounded down, as torchvision's
 // Resize).

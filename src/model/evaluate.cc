@@ -61,7 +61,7 @@ void add(const float* logits, int64_t classes, int64_t label, Evaluation& sums) 
   }
   sums.loss += most + std::log(total) - own;
   sums.top1 += before < 1 && std::isfinite(own);
-  sums.top5 += before < 5 && std::isfinite(own);
+  if (sums.top5) *sums.top5 += before < 5 && std::isfinite(own);
   ++sums.images;
 }
 
@@ -98,6 +98,7 @@ Evaluation evaluate(const Logits& logits, int64_t classes, const Preprocess& pre
                     std::shared_ptr<const Dataset> dataset, const EvaluateOptions& options,
                     const std::function<void(const Batch&, const float*)>& also) {
   Evaluation result;
+  if (classes > 5) result.top5 = 0;
   result.broken = each_batch(logits, classes, preprocess, std::move(dataset), options,
                              [&](const Batch& batch, const float* scores) {
                                for (int64_t n = 0; n < batch.size; ++n)
@@ -106,7 +107,8 @@ Evaluation evaluate(const Logits& logits, int64_t classes, const Preprocess& pre
                              });
   if (result.images > 0) {
     const auto images = static_cast<double>(result.images);
-    result.top1 /= images, result.top5 /= images, result.loss /= images;
+    result.top1 /= images, result.loss /= images;
+    if (result.top5) *result.top5 /= images;
   }
   return result;
 }
@@ -130,8 +132,9 @@ Measured measure(const TrainedClassifier& classifier, const std::filesystem::pat
   auto labelled = pictures;
   if (data.class_names != classes)
     labelled = std::make_shared<Relabelled>(pictures, numbers_of(data.class_names, classes, folder.string()));
-  return {data.test ? "test" : "val", evaluate(classifier.logits, static_cast<int64_t>(classes.size()),
-                                               classifier.info.preprocess, labelled, options)};
+  return {data.test ? "test" : "val", data.passed_over,
+          evaluate(classifier.logits, static_cast<int64_t>(classes.size()), classifier.info.preprocess,
+                   labelled, options)};
 }
 
 }  // namespace fewshift

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "data/loader.h"
@@ -23,8 +24,9 @@ struct TrainedClassifier {
 };
 
 struct Evaluation {
-  double top1 = 0, top5 = 0;  // from 0 to 1
-  double loss = 0;            // mean cross entropy
+  double top1 = 0;             // from 0 to 1
+  std::optional<double> top5;  // likewise; of at most five classes it would be no figure
+  double loss = 0;             // mean cross entropy
   int64_t images = 0;
   std::map<std::string, std::string> broken;  // pictures left out: name -> reason
 };
@@ -50,6 +52,7 @@ Evaluation evaluate(const Logits& logits, int64_t classes, const Preprocess& pre
 
 struct Measured {
   std::string split;  // "test", or "val" where there is no test
+  PassedOver passed_over;
   Evaluation evaluation;
 };
 

@@ -57,7 +57,11 @@ ModelInfo info_from_metadata(const std::map<std::string, std::string>& metadata,
   info.model = need("model");
   if (const auto shift = metadata.find("shift"); shift != metadata.end()) info.shift = shift->second;
   info.class_names = class_names(need("class_names"), where);
-  info.preprocess = preprocess_from_json(need("preprocess"), where);
+  // Files of ours from before the recipe said how to decode mean fast, those of others full.
+  const auto format = metadata.find("format");
+  const bool ours = metadata.count("displacements") > 0 ||
+                    (format != metadata.end() && format->second == kCheckpointFormat);
+  info.preprocess = preprocess_from_json(need("preprocess"), where, !ours);
   return info;
 }
 

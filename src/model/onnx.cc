@@ -28,7 +28,9 @@ ModelInfo info_of(const engine::Model& model, const std::string& where) {
                     ": no classifier of square RGB pictures; `fewshift run` runs it all the same");
   std::map<std::string, std::string> metadata = model.metadata();
   metadata.emplace("model", model.name());
-  metadata.emplace("preprocess", to_json(default_preprocess(static_cast<int>(dims[2]))));
+  Preprocess usual = default_preprocess(static_cast<int>(dims[2]));
+  usual.decode_in_full = true;
+  metadata.emplace("preprocess", to_json(usual));
   std::string numbers;
   for (int64_t c = 0; c < model.output_dims()[1]; ++c)
     numbers += (c ? ",\"" : "[\"") + std::to_string(c) + '"';

@@ -34,7 +34,7 @@ DevicePictures::DevicePictures(const Dataset& dataset, const LoaderOptions& opti
     threads.emplace_back([&] {
       for (size_t k; (k = next++) < dataset.size();) {
         try {
-          const Image image = resize(*dataset.image(k), side, side);
+          const Image image = resize(*dataset.image(k), side, side, options.preprocess.interpolation);
           std::copy(image.pixels.begin(), image.pixels.end(), to + k * image.pixels.size());
         } catch (const std::exception& error) {
           const std::lock_guard lock(mutex);

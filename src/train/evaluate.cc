@@ -31,12 +31,13 @@ void append(World& world, std::vector<T>& values) {
 void add_up(World& world, Evaluation& result, Predictions& some) {
   const auto images = static_cast<double>(result.images);
   torch::Tensor sums = torch::tensor(
-      {images, images * result.top1, images * result.top5, images * result.loss}, torch::kDouble);
+      {images, images * result.top1, images * result.top5.value_or(0), images * result.loss}, torch::kDouble);
   world.add_up(sums);
   const double* const s = sums.const_data_ptr<double>();
   result.images = static_cast<int64_t>(s[0]);
   const double all = std::max(1.0, s[0]);
-  result.top1 = s[1] / all, result.top5 = s[2] / all, result.loss = s[3] / all;
+  result.top1 = s[1] / all, result.loss = s[3] / all;
+  if (some.classes > 5) result.top5 = s[2] / all;
   append(world, some.pictures), append(world, some.labels), append(world, some.logits);
 }
 

@@ -265,6 +265,7 @@ void check_recipe(const Recipe& r) {
   require(r.prune_from <= r.prune_until, "shift.prune_until", "must not be below prune_from");
   share(r.freeze_from, "shift.freeze_from");
   below_one(r.val_share, "data.val_share");
+  one_of(r.interpolation, {"bilinear", "bicubic"}, "data.interpolation");
   one_of(r.crop, {"auto", "pad", "random_resized", "none"}, "data.crop");
   whole(r.pad, 0, 1024, "data.pad");
   require(r.scale_min > 0 && r.scale_min <= 1, "data.scale_min", "must lie above 0, at most 1");

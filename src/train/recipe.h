@@ -56,6 +56,7 @@ struct Recipe {
   double freeze_from = 0.65;
 
   double val_share = 0.1;
+  std::string interpolation = "bilinear";
   std::string crop = "auto";
   int64_t pad = 0;
   double scale_min = 0.35;
@@ -138,6 +139,8 @@ void visit_fields(R& r, F&& f) {
   f("shift", "freeze_from", r.freeze_from, "share of training after which displacements are frozen; 1: never",
     "");
   f("data", "val_share", r.val_share, "part of train/ held out where val/ is missing", "");
+  f("data", "interpolation", r.interpolation, "how pictures are resized, in use too: bilinear or bicubic",
+    "");
   f("data", "crop", r.crop, "auto (pad up to 64 px, random_resized above), pad, random_resized or none", "");
   f("data", "pad", r.pad, "px of padding for crop = pad; 0: an eighth of the size", "");
   f("data", "scale_min", r.scale_min, "smallest area of a random resized crop", "");

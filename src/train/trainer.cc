@@ -54,7 +54,7 @@ class Trainer {
         world_(world),
         device_(device),
         size_(recipe.size > 0 ? static_cast<int>(recipe.size) : arch_of(recipe).size),
-        preprocess_(default_preprocess(size_)),
+        preprocess_(preprocess_of(recipe, size_)),
         data_(open_training_data(recipe, preprocess_, world)),
         identity_(identity_of(recipe, data_)),
         feed_(data_.train, loader_options(recipe, preprocess_, world), device),

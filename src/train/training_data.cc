@@ -28,6 +28,12 @@ Augment augment_of(const Recipe& recipe, int size) {
 
 }  // namespace
 
+Preprocess preprocess_of(const Recipe& recipe, int size) {
+  Preprocess preprocess = default_preprocess(size);
+  if (recipe.interpolation == "bicubic") preprocess.interpolation = Interpolation::kBicubic;
+  return preprocess;
+}
+
 LoaderOptions loader_options(const Recipe& recipe, const Preprocess& preprocess, const World& world) {
   LoaderOptions options;
   options.batch = static_cast<int>(recipe.batch);
@@ -73,6 +79,7 @@ std::string describe_data(const std::string& name, const Data& data) {
     line += data.format == kClassFolders ? " (a part of every class, by the seed)"
                                          : " (held out of train/, by the seed)";
   if (data.test) line += ", test " + std::to_string(data.test->size());
+  if (!data.passed_over.empty()) line += "; passed over: " + text(data.passed_over);
   return line;
 }
 

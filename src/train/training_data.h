@@ -12,6 +12,9 @@
 
 namespace fewshift {
 
+// At `size` px.
+Preprocess preprocess_of(const Recipe& recipe, int size);
+
 // Throws Error naming the folder or option: what open_data throws; no train/, or one of less than two
 // pictures; early stopping without val.
 Data open_training_data(const Recipe& recipe, const Preprocess& preprocess, const World& world = {});

@@ -129,7 +129,7 @@ class Model:
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        """How pictures become tensors: size, resize (px), mean, std (of RGB from 0 to 1)."""
+        """How pictures become tensors: size, resize (px), mean, std (of RGB from 0 to 1), interpolation, decode."""
         import json
 
         return json.loads(self._engine.preprocessing or "{}")
@@ -157,7 +157,7 @@ class Model:
     def predict(self, pictures: Any, top: int = 5, *, on_error: str = "raise") -> Any:
         """The `top` likeliest classes of a picture, the first the likeliest; of a list of pictures, a list of such.
 
-        A picture is the path of a JPEG or PNG, the bytes of one (both turned upright by EXIF), a PIL
+        A picture is the path of a JPEG, PNG or WebP, the bytes of one (all turned upright by EXIF), a PIL
         image (likewise), or an array of uint8: [H,W], [H,W,1] (grey), [H,W,3] (RGB) or [H,W,4] (RGBA). A list is computed as one batch.
 
         Pictures that cannot be read do not hinder the others of a list: on_error="return" puts the fewshift.Error in

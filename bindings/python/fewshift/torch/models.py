@@ -25,7 +25,7 @@ class Network(nn.Module):
     """[N,3,H,W] -> [N,classes], logits. Made for `input_size` px; others work too.
 
     load() also says what the checkpoint does: class_names; preprocess (size and resize, px; mean and std, of RGB from 0
-    to 1); info, the rest of its metadata (epoch, val_top1, seed, ...)."""
+    to 1; interpolation; decode); info, the rest of its metadata (epoch, val_top1, seed, ...)."""
 
     def __init__(self, stem: nn.Module, units: Iterable[nn.Module], classifier: Classifier) -> None:
         super().__init__()
