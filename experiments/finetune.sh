@@ -6,7 +6,7 @@ set -euo pipefail
 imagenette=$1 clothing=$2 out=$3
 here=$(cd "$(dirname "$0")" && pwd)
 fewshift=${FEWSHIFT:-$here/../build/release/fewshift}
-common=(--model fenet_0.5 --size 128 --lr 0.05 --threads "${THREADS:-1}")
+common=(--model fenet_0.5 --size 128 --lr 0.05 --set train.norm_pictures=0 --threads "${THREADS:-1}")
 
 train() {  # NAME OPTIONS...
   local name=$1

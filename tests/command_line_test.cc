@@ -563,13 +563,17 @@ TEST_F(CommandLineTest, LinesFitTheTerminal) {
   EXPECT_EQ(outcome.code, 0) << shown;
   EXPECT_NE(shown.find("─"), std::string::npos) << shown;
   EXPECT_NE(shown.find("epoch 2/2  loss"), std::string::npos) << shown;
-  int column = 0;
+  std::string line;  // without escapes; of characters but their first byte
   bool escaped = false;
   for (const char c : shown) {
     if (c == '\033') escaped = true;
-    if (!escaped) column = c == '\n' || c == '\r' ? 0 : column + ((c & 0xC0) != 0x80);
+    if (c == '\n' || c == '\r') {
+      if (line.starts_with("epoch ")) EXPECT_LE(line.size(), 80u) << line;
+      line.clear();
+    } else if (!escaped && (c & 0xC0) != 0x80) {
+      line += c;
+    }
     if (escaped && std::isalpha(static_cast<unsigned char>(c))) escaped = false;
-    ASSERT_LE(column, 80) << shown;
   }
 }
 
@@ -655,7 +659,7 @@ TEST_F(CommandLineTest, BadOptionsAreNamed) {
   expect_usage(run(train(data, path("a"), {"--shift-sparsity", "2"})), "--shift-sparsity");
   expect_usage(run(train(data, path("a"), {"--set", "shift.speed=1"})), "shift.speed");
   expect_failure(run(train(data, path("a"), {"--recipe", path("none.toml")})), "none.toml");
-  expect_failure(run({"train", "--data", data, "--out", path("a")}), "--model");
+  expect_usage(run({"train", "--data", data, "--out", path("a")}), "--model");
 }
 
 TEST_F(CommandLineTest, BrokenPicturesAmongGoodOnesAreSkippedCountedAndNamed) {

@@ -221,8 +221,7 @@ int report(const Options& o, const std::optional<Launch>& launch, World& world) 
   if (result.shift_sparsity >= 0)
     std::fprintf(stderr, "  shift sparsity %.1f%%", 100 * result.shift_sparsity);
   if (result.best_val_top1 >= 0) std::fprintf(stderr, "  best val top-1 %.1f%%", 100 * result.best_val_top1);
-  std::fprintf(stderr, "\n  %s eval %s --data %s\n", program_name().c_str(), o.out.c_str(),
-               recipe.data.c_str());
+  std::fprintf(stderr, "\n  %s eval %s\n", program_name().c_str(), o.out.c_str());
   return kDone;
 }
 

@@ -31,7 +31,7 @@ struct Item {
   Open open;
 };
 
-void pass_over(const std::string& what, const fs::path& file, DataCheck& check) {
+void note_passed_over(const std::string& what, const fs::path& file, DataCheck& check) {
   auto found = std::find_if(check.passed_over.begin(), check.passed_over.end(),
                             [&](const auto& p) { return p.what == what; });
   if (found == check.passed_over.end()) found = check.passed_over.insert(found, {what, file.string(), 0});
@@ -44,19 +44,19 @@ void find_misplaced(const fs::path& root, DataCheck& check) {
     const std::string name = entry.path().filename().string();
     if (is_hidden(entry.path())) continue;
     if (entry.is_regular_file() && has_image_extension(entry.path()))
-      pass_over("beside train/", entry.path(), check);
+      note_passed_over("beside train/", entry.path(), check);
     if (!entry.is_directory()) continue;
     const bool part = std::find(std::begin(kParts), std::end(kParts), name) != std::end(kParts);
     if (part) {
       for (const fs::directory_entry& below : fs::directory_iterator(entry.path())) {
         if (!is_hidden(below.path()) && below.is_regular_file() && has_image_extension(below.path()))
-          pass_over("directly in " + name + "/", below.path(), check);
+          note_passed_over("directly in " + name + "/", below.path(), check);
       }
       continue;
     }
     for (const auto& below : fs::recursive_directory_iterator(entry.path())) {
       if (below.is_regular_file() && has_image_extension(below.path()))
-        pass_over("in " + name + "/, which is no part", below.path(), check);
+        note_passed_over("in " + name + "/, which is no part", below.path(), check);
     }
   }
 }
@@ -83,7 +83,8 @@ void list_class(const fs::path& folder, const std::string& part, DataCheck& chec
            }});
       continue;
     }
-    pass_over("named " + (file.has_extension() ? extension_of(file) : "without an extension"), file, check);
+    note_passed_over("named " + (file.has_extension() ? extension_of(file) : "without an extension"), file,
+                     check);
   }
 }
 
@@ -101,7 +102,7 @@ std::vector<Item> list_folders(const fs::path& root, bool in_parts, DataCheck& c
     check.format = kClassFolders;
     for (const fs::directory_entry& entry : fs::directory_iterator(root)) {
       if (!is_hidden(entry.path()) && entry.is_regular_file() && has_image_extension(entry.path()))
-        pass_over("beside the class folders", entry.path(), check);
+        note_passed_over("beside the class folders", entry.path(), check);
     }
     list_part(root, "train");
     return items;
