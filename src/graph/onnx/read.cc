@@ -5,6 +5,7 @@
 #include "core/file.h"
 #include "graph/onnx/arithmetic_nodes.h"
 #include "graph/onnx/onnx.h"
+#include "graph/passes/passes.h"
 
 namespace fewshift::graph {
 namespace {
@@ -53,6 +54,7 @@ class Reader : onnx::ArithmeticNodes {
     if (found == known_.end()) corrupt("the graph", "nothing computes its output " + graph.outputs[0].name);
     g_.output = found->second;
     check_sizes();
+    drop_unread(g_);
   }
 
   void read_input(const onnx::ValueMessage& input) {

@@ -134,10 +134,15 @@ class ShapeNodes : public NodeReader {
     add(op, {v});
   }
 
-  // To these sizes, of which the first, but for constants, is the batch.
+  // To these sizes, of which the first, but for constants, is the batch. Of what was reshaped before, the
+  // value that it was made of is.
   void add_reshape(Dims sizes) {
-    if (!is_constant(0)) sizes[0] = 0;
-    add(Reshape{std::move(sizes)}, {in(0)});
+    if (is_constant(0)) return add(Reshape{std::move(sizes)}, {in(0)});
+    const auto before = made_of_.find(in(0));
+    const int from = before == made_of_.end() ? in(0) : before->second;
+    sizes[0] = 0;
+    add(Reshape{std::move(sizes)}, {from});
+    made_of_[known_.at(out())] = from;
   }
   void flatten() {
     if (axis(integer("axis", 1), dims(0).size()) != 1) unsupported("is read with axis 1 alone");
@@ -210,6 +215,9 @@ class ShapeNodes : public NodeReader {
     if (std::is_sorted(moved.begin(), moved.end())) return add_reshape(std::move(made));
     add(Transpose{order}, {in(0)});
   }
+
+ private:
+  std::map<int, int> made_of_;  // reshaped values -> what they were made of
 };
 
 }  // namespace fewshift::graph::onnx
