@@ -16,7 +16,7 @@ chmod +x "$work/bin/fewshift"
 export PATH="$work/bin:$PATH"
 for class in dress hat pants shoes; do
   mkdir "$work/pictures/$class"
-  find "$here/sample/clothing/train/$class" -name '*.jpg' | sort | head -20 | xargs -I {} cp {} "$work/pictures/$class"
+  find "$here/sample/clothing/train/$class" -name '*.jpg' | sort | sed -n 1,20p | xargs -I {} cp {} "$work/pictures/$class"
 done
 cp "$here/sample/clothing/test/hat/001.jpg" "$work/photo.jpg"
 cd "$work"

@@ -279,7 +279,7 @@ void check_recipe(const Recipe& r) {
 
 Recipe resolved(Recipe r) {
   const bool adamw = r.optimiser == "adamw";
-  if (r.learning_rate == 0) r.learning_rate = adamw ? 1e-3 : 0.02;
+  if (r.learning_rate == 0) r.learning_rate = adamw ? 1e-3 : 0.05;
   if (r.weight_decay < 0) r.weight_decay = adamw ? 0.05 : 5e-4;
   if (r.threads == 0) r.threads = cores();
   return r;

@@ -82,7 +82,7 @@ void visit_fields(R& r, F&& f) {
   f("train", "batch", r.batch, "pictures a step, of all processes together", "--batch");
   f("train", "optimiser", r.optimiser, "sgd (Nesterov) or adamw", "--optimiser");
   f("train", "learning_rate", r.learning_rate,
-    "learning rate at its highest; 0: 0.02 for sgd, 0.001 for adamw", "--lr");
+    "learning rate at its highest; 0: 0.05 for sgd, 0.001 for adamw", "--lr");
   f("train", "final_learning_rate", r.final_learning_rate, "where the cosine ends", "");
   f("train", "warmup_epochs", r.warmup_epochs, "linear rise at the start; may be a fraction", "");
   f("train", "momentum", r.momentum, "sgd's; adamw: the first beta", "");
