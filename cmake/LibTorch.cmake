@@ -57,16 +57,16 @@ target_compile_definitions(libtorch_c10d INTERFACE USE_C10D_GLOO)
 if(NOT EXISTS "${root}/include/gloo/context.h")
   set(gloo "${CMAKE_BINARY_DIR}/gloo_declarations")
   foreach(header algorithm.h common/error.h transport/device.h config.h)
-    file(WRITE "${gloo}/gloo/${header}" "#pragma once\n")
+    file(CONFIGURE OUTPUT "${gloo}/gloo/${header}" CONTENT "#pragma once\n" @ONLY)  # written where it differs alone
   endforeach()
-  file(WRITE "${gloo}/gloo/context.h" "#pragma once
+  file(CONFIGURE OUTPUT "${gloo}/gloo/context.h" @ONLY CONTENT "#pragma once
 #include <chrono>
 namespace gloo {
 struct Context { void setTimeout(std::chrono::milliseconds); };
 namespace transport { class Device; class UnboundBuffer; }
 }
 ")
-  file(WRITE "${gloo}/gloo/rendezvous/store.h" "#pragma once
+  file(CONFIGURE OUTPUT "${gloo}/gloo/rendezvous/store.h" @ONLY CONTENT "#pragma once
 #include <chrono>
 #include <string>
 #include <vector>
