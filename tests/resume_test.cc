@@ -127,6 +127,7 @@ TEST_F(ResumeTest, OtherSettingsBesideResumeAreRefused) {
   const Outcome nothing = run(resume("nowhere"));
   EXPECT_EQ(nothing.code, 1);
   EXPECT_NE(nothing.err.find("nowhere"), std::string::npos) << nothing.err;
+  EXPECT_NE(nothing.err.find("leave --resume out"), std::string::npos) << nothing.err;
 }
 
 // Weights that have gone wrong: the training stops, says what to lower, and the last good checkpoint stays.

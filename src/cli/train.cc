@@ -137,6 +137,9 @@ Recipe gather(const Options& o) {
 
 // A resumed run keeps its recipe; naming another value than it has is a mistake worth stopping at.
 Recipe resumed(const Options& o) {
+  if (!std::filesystem::exists(RunFiles(o.out).config()))
+    throw Error(ErrorCode::kNotFound, "--resume " + o.out,
+                "no run has begun there, or it ended before its first step: leave --resume out to begin it");
   Recipe recipe = read_run_recipe(o.out, "--resume " + o.out);
   if (!o.recipe.empty() || !o.set.empty()) {
     throw Error(ErrorCode::kInvalidArgument, o.recipe.empty() ? "--set" : "--recipe",

@@ -46,8 +46,7 @@ void RunFiles::append_log(const std::string& line) const {
 Recipe read_run_recipe(const std::filesystem::path& run, const std::string& where) {
   const RunFiles files(run);
   if (!std::filesystem::exists(files.config())) {
-    throw Error(ErrorCode::kNotFound, where,
-                "there is no run: it has no config.toml, which a training writes first");
+    throw Error(ErrorCode::kNotFound, where, "there is no run: it has no config.toml");
   }
   Recipe recipe;
   read_recipe(files.config(), recipe);
