@@ -211,7 +211,8 @@ Action compare_command(CLI::App& command) {
   command.add_option("RUN", o->runs, "RUN folders; runs that differ in their seed alone share a row")
       ->required();
   command.add_option("--data", o->data, "Measure now, on this folder's test/ (else val/)");
-  command.add_option("--threads", o->threads, "Of the arithmetic (all cores)")->check(CLI::Range(0, 1024));
+  command.add_option("--threads", o->threads, "Of the arithmetic (as many as cores are free)")
+      ->check(CLI::Range(0, 1024));
   command.add_flag("--flip", o->flip, "With --data: average over each picture and its mirror image");
   command.add_flag("--json", o->json, "One JSON object on standard output");
   command.footer(

@@ -59,16 +59,16 @@ Action eval_command(CLI::App& command) {
       ->required();
   command.add_option("--data", o->data, "Folder with test/, or else val/ (of a RUN: its own)");
   command.add_option("--batch", o->batch, "Pictures at a time (100)")->check(CLI::Range(1, 65536));
-  command.add_option("--threads", o->threads, "Of the arithmetic (all cores)")->check(CLI::Range(0, 1024));
+  command.add_option("--threads", o->threads, "Of the arithmetic (as many as cores are free)")
+      ->check(CLI::Range(0, 1024));
   command.add_flag("--flip", o->flip,
                    "Average over each picture and its mirror image: slower, a little better");
   command.add_flag("--json", o->json,
                    "One JSON object on standard output: top1, top5 (0 to 1; null of at most five classes), "
                    "images, loss");
   command.footer(
-      "Measures on test/ if there is one, else on val/, or else on the pictures that the RUN held out as "
-      "val; "
-      "and says\nwhich.");
+      "Measures on test/ if there is one, else on val/, or else on what the RUN held out as val; says "
+      "which.");
   command.final_callback([o] {
     if (o->data.empty() && !std::filesystem::is_directory(o->model))
       throw CLI::RequiredError("--data, for what is no RUN folder,");

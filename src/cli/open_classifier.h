@@ -10,7 +10,7 @@ namespace fewshift::cli {
 bool is_onnx(const std::filesystem::path& path);
 
 // MODEL.onnx on the engine; a RUN folder or a checkpoint on LibTorch, where this build has it. threads, 0:
-// all cores.
+// the free cores.
 TrainedClassifier open_classifier(const std::filesystem::path& path, int threads);
 
 // What `run` held out of `data`, where it is a RUN folder and this build reads those; else null.

@@ -94,8 +94,16 @@ nlohmann::json describe(const std::string& file, const std::vector<Scored>& clas
   return {{"image", file}, {"classes", list}};
 }
 
+// Whether the pictures are not worth more than one thread.
+bool are_few(const std::vector<std::string>& named) {
+  constexpr size_t kFew = 8;
+  return named.size() <= kFew &&
+         std::none_of(named.begin(), named.end(), [](const auto& name) { return fs::is_directory(name); });
+}
+
 int run(const Options& o) {
-  const TrainedClassifier model = open_classifier(o.model, o.threads);
+  const TrainedClassifier model =
+      open_classifier(o.model, o.threads > 0 || !are_few(o.images) ? o.threads : 1);
   const std::optional<double> fitted = temperature_of(model.info);
   if (o.calibrated && !fitted)
     throw Error(ErrorCode::kUnsupported, "--calibrated",
@@ -134,7 +142,10 @@ Action predict_command(CLI::App& command) {
       ->required();
   command.add_option("IMAGE", o->images, "Pictures (JPEG, PNG, WebP), or folders of them")->required();
   command.add_option("--top", o->top, "How many classes to name (3)")->check(CLI::Range(1, 100000));
-  command.add_option("--threads", o->threads, "Of the arithmetic (all cores)")->check(CLI::Range(0, 1024));
+  command
+      .add_option("--threads", o->threads,
+                  "Of the arithmetic (as many as cores are free; of eight pictures or fewer, 1)")
+      ->check(CLI::Range(0, 1024));
   command.add_flag("--calibrated", o->calibrated,
                    "Divide logits by the temperature that training fitted on val");
   CLI::Option* const json = command.add_flag("--json", o->json, "One JSON object on standard output");

@@ -105,7 +105,8 @@ Action report_command(CLI::App& command) {
   command.add_option("--html", o->html, "The page to write; its .json and .csv are written beside it")
       ->required();
   command.add_option("--data", o->data, "Where the pictures are now (as the run has it)");
-  command.add_option("--threads", o->threads, "Of the arithmetic (all cores)")->check(CLI::Range(0, 1024));
+  command.add_option("--threads", o->threads, "Of the arithmetic (as many as cores are free)")
+      ->check(CLI::Range(0, 1024));
   command.footer(
       "Curves, confusion matrix, scores by class, calibration, the most confident mistakes with their "
       "pictures, "

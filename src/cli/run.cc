@@ -44,7 +44,8 @@ Action run_command(CLI::App& command) {
   command.add_option("MODEL", o->model, "MODEL.onnx")->required();
   command.add_option("--input", o->input, "X.npy: float32, [N,C,H,W] as in the file")->required();
   command.add_option("--output", o->output, "Y.npy to write: float32")->required();
-  command.add_option("--threads", o->threads, "Of the arithmetic (all cores)")->check(CLI::Range(0, 1024));
+  command.add_option("--threads", o->threads, "Of the arithmetic (as many as cores are free)")
+      ->check(CLI::Range(0, 1024));
   command.footer(
       "No preprocessing: the numbers go in as they are. For pictures there is `fewshift predict`.");
   return [o] { return run(*o); };

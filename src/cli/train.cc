@@ -67,7 +67,7 @@ void set_given(Recipe& recipe, const std::string& field, const std::string& valu
   try {
     set_field(recipe, field, value, how);
   } catch (const Error& error) {
-    throw UsageError(how, std::string(error.what()).substr(how.size() + 2));
+    throw UsageError(how, error.message());
   }
 }
 
@@ -90,13 +90,12 @@ void check_given(const Recipe& recipe, const std::map<std::string, std::string>&
   try {
     check_recipe(recipe);
   } catch (const Error& error) {
-    const std::string what = std::string(error.what()).substr(error.where().size() + 2);
-    if (recipe.model.empty() || recipe.data.empty()) throw UsageError(error.where(), what);
+    if (recipe.model.empty() || recipe.data.empty()) throw UsageError(error.where(), error.message());
     visit_fields(recipe,
                  [&](const char* section, const char* key, const auto&, const char*, const char* option) {
                    const std::string field = std::string(section) + "." + key;
                    if ((error.where() == field || error.where() == option) && given.count(field))
-                     throw UsageError(given.at(field), what);
+                     throw UsageError(given.at(field), error.message());
                  });
     throw;
   }

@@ -190,7 +190,8 @@ Action verify_command(CLI::App& command) {
       .add_option("--tolerance", o->tolerance,
                   "Of a logit, as a share of the range of a picture's logits (1e-4)")
       ->check(CLI::Range(0.0, 1.0));
-  command.add_option("--threads", o->threads, "Of the engine (all cores)")->check(CLI::Range(0, 1024));
+  command.add_option("--threads", o->threads, "Of the engine (as many as cores are free)")
+      ->check(CLI::Range(0, 1024));
   command.add_flag("--json", o->json, "One JSON object on standard output");
   command.footer(
       "Compares the engine's logits with those of LibTorch (in a build that has it) and of ONNX Runtime "

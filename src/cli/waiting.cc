@@ -18,7 +18,7 @@ void remember_arguments(char** argv) {
 
 void wait_briefly() {
   if (!g_arguments || std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
-  ::setenv("GOMP_SPINCOUNT", "10000", 1);
+  ::setenv("GOMP_SPINCOUNT", "3000", 1);
   ::execv("/proc/self/exe", g_arguments);  // where it fails, threads spin for longer
 }
 

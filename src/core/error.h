@@ -33,13 +33,17 @@ inline std::string one_line(const std::string& text) {
 class Error : public std::runtime_error {
  public:
   Error(ErrorCode code, std::string where, const std::string& message)
-      : std::runtime_error(one_line(where + ": " + message)), code_(code), where_(std::move(where)) {}
+      : std::runtime_error(one_line(where + ": " + message)),
+        code_(code),
+        where_(std::move(where)),
+        message_(one_line(message)) {}
   ErrorCode code() const { return code_; }
   const std::string& where() const { return where_; }
+  const std::string& message() const { return message_; }  // in one line, without where
 
  private:
   ErrorCode code_;
-  std::string where_;
+  std::string where_, message_;
 };
 
 }  // namespace fewshift

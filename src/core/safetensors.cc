@@ -37,12 +37,7 @@ std::string checksum(const Metadata& metadata, const std::map<std::string, RawTe
   Fnv hash;
   const auto add = [&](const std::string& text) {
     hash.add(uint64_t{text.size()});
-    size_t at = 0;
-    for (uint64_t word; at + 8 <= text.size(); at += 8) {
-      std::memcpy(&word, text.data() + at, 8);
-      hash.add(word);
-    }
-    hash.add(std::string_view(text).substr(at));
+    hash.add_words(text);
   };
   for (const auto& [key, value] : metadata) add(key), add(value);
   for (const auto& [name, tensor] : tensors) {

@@ -14,7 +14,6 @@
 #include "data/image_folder.h"
 #include "data/near_duplicates.h"
 #include "data/open.h"
-#include "data/tar_shards.h"
 #include "image/colour_mode.h"
 #include "image/decode.h"
 
@@ -88,18 +87,16 @@ void list_class(const fs::path& folder, const std::string& part, DataCheck& chec
   }
 }
 
-// in_parts: train/CLASS and so on, else CLASS.
-std::vector<Item> list_folders(const fs::path& root, bool in_parts, DataCheck& check) {
+// Of check.format, kImageFolder or kClassFolders.
+std::vector<Item> list_folders(const fs::path& root, DataCheck& check) {
   std::vector<Item> items;
-  check.format = "image folder";
   const auto list_part = [&](const fs::path& folder, const char* part) {
     for (const std::string& name : list_classes(folder)) {
       check.counts[part][name] = 0;
       list_class(folder / name, part, check, items);
     }
   };
-  if (!in_parts) {
-    check.format = kClassFolders;
+  if (check.format == kClassFolders) {
     for (const fs::directory_entry& entry : fs::directory_iterator(root)) {
       if (!is_hidden(entry.path()) && entry.is_regular_file() && has_image_extension(entry.path()))
         note_passed_over("beside the class folders", entry.path(), check);
@@ -118,7 +115,6 @@ std::vector<Item> list_binaries(const fs::path& root, DataCheck& check) {
   DataOptions options;
   options.val_share = 0, options.cache_bytes = 0;
   const Data data = open_data(root, options);
-  check.format = data.format;
   std::vector<Item> items;
   const std::shared_ptr<const Dataset> sets[] = {data.train, data.val, data.test};
   for (int k = 0; k < 3; ++k) {
@@ -262,11 +258,9 @@ DataCheck check_data(const fs::path& root, const CheckOptions& options,
   try {
     if (!fs::is_directory(root)) throw Error(ErrorCode::kNotFound, root.string(), "no such folder");
     DataCheck check;
-    const bool in_parts = std::any_of(std::begin(kParts), std::end(kParts),
-                                      [&](const char* part) { return fs::is_directory(root / part); });
-    const bool classes = find_shards(root, "train").empty() && list_classes(root).size() >= 2;
-    std::vector<Item> items =
-        in_parts || classes ? list_folders(root, in_parts, check) : list_binaries(root, check);
+    check.format = layout_of(root);
+    const bool folders = check.format == kImageFolder || check.format == kClassFolders;
+    std::vector<Item> items = folders ? list_folders(root, check) : list_binaries(root, check);
     if (items.empty() && check.passed_over.empty())
       throw Error(ErrorCode::kNotFound, root.string(),
                   "no picture (" + std::string(kImageExtensions) + ") in its class folders");

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "data/picture_table.h"
+#include "data/dataset.h"
 
 namespace fewshift {
 

@@ -2,21 +2,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "data/contents.h"
 #include "image/decode.h"
 #include "image/image.h"
 
 namespace fewshift {
-
-// What the files of a data set are by their sizes and by their times, each as a hash.
-struct Contents {
-  uint64_t sizes = 0, times = 0;
-};
 
 // All methods may be called from several threads at once.
 class Dataset {
@@ -32,8 +27,7 @@ class Dataset {
   virtual std::shared_ptr<const Image> image(size_t index, const Wanted&) const { return image(index); }
   // The bytes of its file; none where it is in none of its own. Throws Error likewise.
   virtual std::string file(size_t) const { return {}; }
-  // Of the files it was read from, of more than 20,000 of so many, evenly; of those that are gone the size is
-  // 0.
+  // Of the files it was read from.
   virtual Contents contents() const { return {}; }
   // Pictures that lie behind one another and are best read in order, [first, last + 1) each, together all of
   // them; none where any order is as good.

@@ -31,11 +31,6 @@ struct Job {
   std::shared_ptr<const Order> order;
 };
 
-std::string reason_of(const Error& error) {
-  const std::string text = error.what();
-  return text.substr(std::min(text.size(), error.where().size() + 2));
-}
-
 void check_options(const LoaderOptions& options) {
   if (options.batch < 1) throw Error(ErrorCode::kInvalidArgument, "batch", "must be at least 1");
   if (options.parts < 1 || options.part < 0 || options.part >= options.parts)
@@ -155,7 +150,7 @@ struct Loader::State {
       try {
         if (options.images) make_image(job.epoch, index, batch.images.data() + batch.size * floats);
       } catch (const Error& error) {
-        made.broken.emplace_back(dataset->name(index), reason_of(error));
+        made.broken.emplace_back(dataset->name(index), error.message());
         continue;
       }
       batch.labels.push_back(dataset->label(index));

@@ -100,7 +100,7 @@ Data open_folders(const fs::path& root, int min_side) {
                 "needs at least two class folders, has " + std::to_string(classes.size()));
   }
   Data data;
-  data.format = "image folder";
+  data.format = kImageFolder;
   data.train = open_part(root / "train", classes, true, min_side, data.passed_over);
   data.val = open_part(root / "val", classes, false, min_side, data.passed_over);
   data.test = open_part(root / "test", classes, false, min_side, data.passed_over);
@@ -164,10 +164,9 @@ Data open_cifar(const fs::path& root, const CifarLayout& layout) {
   return data;
 }
 
-// Its parts are null where there are no shards.
 Data open_shards(const fs::path& root, int min_side) {
   Data data;
-  data.format = "tar shards";
+  data.format = kTarShards;
   int classes = 0;
   auto open = [&](const char* part) -> std::shared_ptr<const Dataset> {
     auto files = find_shards(root, part);
@@ -203,15 +202,13 @@ Data open_shards(const fs::path& root, int min_side) {
 }
 
 Data open_layout(const fs::path& root, int min_side) {
-  for (const CifarLayout* layout : {&cifar10(), &cifar100()}) {
-    if (layout->found_in(root)) return open_cifar(root, *layout);
+  const std::string layout = layout_of(root);
+  for (const CifarLayout* cifar : {&cifar10(), &cifar100()}) {
+    if (layout == cifar->format) return open_cifar(root, *cifar);
   }
-  for (const char* part : {"train", "val", "test"}) {
-    if (fs::is_directory(root / part)) return open_folders(root, min_side);
-  }
-  if (Data shards = open_shards(root, min_side); shards.train || shards.val || shards.test) return shards;
-  if (const auto classes = list_classes(root); classes.size() >= 2)
-    return open_class_folders(root, classes, min_side);
+  if (layout == kImageFolder) return open_folders(root, min_side);
+  if (layout == kTarShards) return open_shards(root, min_side);
+  if (layout == kClassFolders) return open_class_folders(root, list_classes(root), min_side);
   throw Error(
       ErrorCode::kNotFound, root.string(),
       "holds no pictures in class folders (train/CLASS/*.jpg with val/ and test/ beside it or not, or "
@@ -235,6 +232,20 @@ bool worth_caching(const Dataset& part, const DataOptions& options) {
 }
 
 }  // namespace
+
+std::string layout_of(const fs::path& root) {
+  for (const CifarLayout* layout : {&cifar10(), &cifar100()}) {
+    if (layout->found_in(root)) return layout->format;
+  }
+  const std::initializer_list<const char*> parts = {"train", "val", "test"};
+  for (const char* part : parts) {
+    if (fs::is_directory(root / part)) return kImageFolder;
+  }
+  for (const char* part : parts) {
+    if (!find_shards(root, part).empty()) return kTarShards;
+  }
+  return list_classes(root).size() >= 2 ? kClassFolders : "";
+}
 
 Data open_data(const fs::path& folder, const DataOptions& options) {
   if (!(options.val_share >= 0 && options.val_share < 1)) {

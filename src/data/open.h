@@ -20,17 +20,23 @@ struct DataOptions {
                                          // a set that cannot fit
 };
 
+// Layouts, as Data's format names them; besides "CIFAR-10 binary" and "CIFAR-100 binary".
+inline const char* const kImageFolder = "image folder";
 inline const char* const kClassFolders = "class folders";  // with no train/, val/ or test/ above them
+inline const char* const kTarShards = "tar shards";
 
 // Any of the three may be null, but not all.
 struct Data {
-  std::string format;  // kClassFolders, "image folder", "CIFAR-10 binary", "CIFAR-100 binary", "tar shards"
+  std::string format;                    // a layout
   std::vector<std::string> class_names;  // readable: from class_names.txt where there is one
   std::shared_ptr<const Dataset> train, val, test;
-  bool val_from_train =
-      false;               // val is a seeded part of train/; of class folders alone, a part of every class
-  PassedOver passed_over;  // of an image folder: what lies in its class folders besides
+  // val is a seeded part of train/; of class folders alone, of every class.
+  bool val_from_train = false;
+  PassedOver passed_over;  // of class folders: what lies in them besides
 };
+
+// The layout of a folder, by the names in it; "" where it has none of them.
+std::string layout_of(const std::filesystem::path& root);
 
 // Image folder: DIR/train/CLASS/*.jpg, with val/ and test/ beside it or not; classes in byte order of their
 // folders; pictures in byte order of their paths, any depth below CLASS. val/ and test/ may lack a class of

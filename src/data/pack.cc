@@ -36,7 +36,7 @@ Packed pack_data(const fs::path& folder, const fs::path& out, const PackOptions&
   how.val_share = 0, how.cache_bytes = 0;
   const Data data = open_data(folder, how);
   const bool flat = data.format == kClassFolders;
-  if (data.format != "image folder" && !flat)
+  if (data.format != kImageFolder && !flat)
     throw Error(ErrorCode::kUnsupported, folder.string(),
                 "is " + data.format + ": only image folders are packed");
   struct Part {

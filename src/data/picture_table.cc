@@ -4,7 +4,6 @@
 
 #include <sys/stat.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
@@ -52,20 +51,6 @@ Stamp stamp_of(const fs::path& root, const std::string& path, bool is_folder) {
                 std::string("cannot read: ") + std::strerror(errno));
   return {path, int64_t{status.st_mtim.tv_sec} * 1'000'000'000 + status.st_mtim.tv_nsec,
           is_folder ? 0 : static_cast<uint64_t>(status.st_size)};
-}
-
-Contents contents_of(size_t count, const std::function<std::string(size_t)>& path) {
-  constexpr size_t kMost = 20'000;
-  const size_t looked_at = std::min(count, kMost);
-  Fnv sizes, times;
-  for (size_t k = 0; k < looked_at; ++k) {
-    struct stat status = {};
-    ::stat(path(k * count / looked_at).c_str(), &status);
-    sizes.add(static_cast<uint64_t>(status.st_size));
-    times.add(static_cast<uint64_t>(status.st_mtim.tv_sec));
-    times.add(static_cast<uint64_t>(status.st_mtim.tv_nsec));
-  }
-  return {sizes.value(), times.value()};
 }
 
 struct TableFile {

@@ -4,13 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "data/dataset.h"
 #include "data/passed_over.h"
 
 namespace fewshift {
@@ -56,9 +54,6 @@ struct Stamp {
 };
 // Throws Error (kIo, kNotFound).
 Stamp stamp_of(const std::filesystem::path& root, const std::string& path, bool is_folder);
-
-// Of those files among `count`, whose paths `path` gives by number.
-Contents contents_of(size_t count, const std::function<std::string(size_t)>& path);
 
 struct StampedTable {
   std::vector<Stamp> stamps;

@@ -14,7 +14,7 @@ int64_t spaced(int64_t floats) {
   return (round_up(floats, 16) / 16 | 1) * 16;
 }
 
-// PlaneRows of `columns` values, so far apart.
+// Rows of `columns` values, so far apart.
 struct PlaneRows {
   int64_t rows, columns, from, to;
 };
@@ -87,7 +87,7 @@ FEWSHIFT_CLONES void to_every_second(const float* from, PlaneRows r, float* x) {
 
 constexpr int64_t kRun = 4096;  // pixels summed in float
 
-// From a map to a narrow plane. PlaneRows one after the other in both places are one long row.
+// From a map to a narrow plane. Rows one after the other in both places are one long row.
 PlaneRows rows_of(const Pixels& p, const Planes& planes) {
   if (p.step == 1 && planes.narrow_row == p.columns && p.columns == p.width)
     return {1, p.rows * p.columns, 0, 0};

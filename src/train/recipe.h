@@ -106,9 +106,7 @@ void visit_fields(R& r, F&& f) {
     "(recompute), or auto: float32 or recompute, whichever is faster",
     "--hidden");
   f("train", "norm_pictures", r.norm_pictures,
-    "training pictures from which batch norm's statistics are made anew at the end of an epoch; 0: those "
-    "that "
-    "trail behind the steps",
+    "training pictures from which batch norm's statistics are made anew after an epoch; 0: as they trail",
     "");
   f("train", "sync_norm", r.sync_norm,
     "of several processes: batch norm over all their pictures in every step, or each over its own, and the "

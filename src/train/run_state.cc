@@ -90,8 +90,7 @@ std::string take_state(const std::string& bytes, const RunFiles& files, const Re
     return remark;
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kCorrupt) throw;
-    const std::string what = error.what();
-    throw Error(ErrorCode::kCorrupt, where, what.substr(error.where().size() + 2) + instead(files));
+    throw Error(ErrorCode::kCorrupt, where, error.message() + instead(files));
   } catch (const std::exception&) {
     throw Error(ErrorCode::kCorrupt, where, "is not the state of this run" + instead(files));
   }

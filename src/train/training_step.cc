@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -31,14 +30,7 @@ Learning::Learning(Network network_, const Recipe& recipe, int64_t steps, World&
 
 std::string digest(const Network& network) {
   Fnv hash;
-  for (const Tensor& parameter : network->parameters()) {
-    const RawTensor raw = to_raw(parameter);
-    for (size_t k = 0; k + 4 <= raw.bytes.size(); k += 4) {
-      uint32_t word;
-      std::memcpy(&word, raw.bytes.data() + k, 4);
-      hash.add(uint64_t{word});
-    }
-  }
+  for (const Tensor& parameter : network->parameters()) hash.add_words(to_raw(parameter).bytes);
   return std::to_string(hash.value());
 }
 

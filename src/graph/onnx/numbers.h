@@ -1,5 +1,5 @@
-// The small computations on sizes that exporters leave in a graph ("half of this map's channels"): carried
-// out while it is read. SPDX-License-Identifier: Apache-2.0
+// The small computations on sizes and constants that exporters leave in a graph ("half of this map's
+// channels"): carried out while it is read. SPDX-License-Identifier: Apache-2.0
 #pragma once
 #include <cstdint>
 #include <map>

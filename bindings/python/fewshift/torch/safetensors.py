@@ -50,6 +50,7 @@ def read_safetensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], d
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError(f"{path}: header: __metadata__ is not an object of strings")
+    metadata.pop("checksum", None)  # of the whole file: the program looks at it
     tensors = {}
     for name, field in header.items():
         try:
